@@ -1,0 +1,61 @@
+# naru: `make help` lists what there is to do. No target needs root unless it says so.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X naru/internal/cli.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+TOOLS   := $(CURDIR)/.cache/tools
+CACHE   := $(CURDIR)/.cache
+export PATH := $(TOOLS):$(TOOLS)/deb/usr/bin:$(TOOLS)/deb/usr/sbin:$(PATH)
+FUZZTIME ?= 20s
+
+.PHONY: help build release demo test lint fuzz bench torture e2e docs clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/bundle and bin/install for this machine
+	$(GOBUILD) -o bin/bundle ./cmd/bundle
+	$(GOBUILD) -o bin/install ./cmd/install
+	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(GOBUILD) -o bin/install-linux-$$arch ./cmd/install; done
+
+release: ## build every published binary into dist/
+	for arch in amd64 arm64; do \
+	  GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/install-linux-$$arch ./cmd/install; \
+	  GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/bundle-linux-$$arch ./cmd/bundle; \
+	  GOOS=darwin GOARCH=$$arch $(GOBUILD) -o dist/bundle-darwin-$$arch ./cmd/bundle; \
+	done
+	GOOS=windows GOARCH=amd64 $(GOBUILD) -o dist/bundle-windows-amd64.exe ./cmd/bundle
+
+demo: build ## build, sign, verify, serve and push the demo release from a simulated upstream
+	test/tools/tools.sh --dir $(TOOLS) docker-registry
+	go run ./test/demo -bin bin -cache $(CACHE)/lab -out bundles/demo
+
+test: ## run the unit and integration tests
+	test/tools/tools.sh --dir $(TOOLS) docker-registry zstd
+	go test -timeout 20m ./...
+
+lint: ## run golangci-lint
+	test/tools/tools.sh --dir $(TOOLS) golangci-lint
+	golangci-lint run --build-tags e2e ./...
+
+fuzz: ## run each fuzz target for FUZZTIME
+	test/fuzz.sh $(FUZZTIME)
+
+e2e: build ## prove the must-shows with real tools in network namespaces (root)
+	test/e2e/run.sh
+	test/torture/run.sh sample
+
+bench: build ## measure ratios against plain tools, in one run
+	test/bench/run.sh
+
+torture: build ## the full fault counts (CI runs a sample in e2e)
+	test/torture/run.sh full
+
+docs: ## rewrite docs/cli from the programs
+	go test ./cmd/... -run TestDocs -update
+
+clean: ## remove what was built, keep caches
+	rm -rf bin dist

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+
+	"naru/internal/build"
+	"naru/internal/cli"
+	"naru/pkg/archive"
+	"naru/pkg/mirror"
+	"naru/pkg/sign"
+)
+
+// judge maps the errors of building to exit codes; docs/cli.md lists them.
+func judge(err error) (cli.Verdict, bool) {
+	switch {
+	case errors.Is(err, build.ErrUnsigned):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "give --key; bundle keygen makes one"}, true
+	case cli.As[*mirror.NoSpaceError](err):
+		return cli.Verdict{Code: cli.ExitSpace, Hint: "free space, or choose another disk with --cache or --out"}, true
+	case cli.As[*archive.VolumeSizeError](err):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "give a larger --volume-size"}, true
+	case cli.As[*build.OccupiedError](err):
+		return cli.Verdict{Code: cli.ExitError, Hint: "give --out another folder, or --replace to put this bundle in its place"}, true
+	case cli.As[*build.StrangerError](err):
+		return cli.Verdict{Code: cli.ExitError, Hint: "give --out another folder, or move the named volumes away"}, true
+	case cli.As[*build.DamagedCacheError](err):
+		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "run the same command again: it fetches what was removed"}, true
+	case cli.As[*build.PinConflictError](err):
+		return cli.Verdict{Code: cli.ExitPin, Hint: "one of the two is out of date: mend the component, or pin anew with bundle lock --update"}, true
+	case cli.As[*build.NoInstallerError](err):
+		return cli.Verdict{Code: cli.ExitError, Hint: "make release builds them; name their folder with --installers, or leave them out with --no-installer"}, true
+	case cli.As[*mirror.MismatchError](err):
+		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "the source served other bytes than were pinned: find out why before pinning them anew"}, true
+	case cli.As[*mirror.MovedTagError](err):
+		return cli.Verdict{Code: cli.ExitPin, Hint: "if the move is wanted, pin it anew: bundle lock with the same --release or -f, --lock LOCK --update REF --out LOCK"}, true
+	case cli.As[*mirror.MissingPlatformError](err):
+		return cli.Verdict{Code: cli.ExitPin, Hint: "narrow --platform, or list the image's own platforms in its component"}, true
+	case cli.As[*build.UnpinnedError](err):
+		return cli.Verdict{Code: cli.ExitPin, Hint: "bundle lock pins them; then give the file with --lock"}, true
+	}
+	return judgeKey(err)
+}
+
+// judgeKey maps the errors of private keys.
+func judgeKey(err error) (cli.Verdict, bool) {
+	switch {
+	case errors.Is(err, sign.ErrPassword):
+		return cli.Verdict{Code: cli.ExitTrust, Hint: "COSIGN_PASSWORD, --password-file or the prompt gives the password of the key"}, true
+	case errors.Is(err, sign.ErrNoPassword):
+		return cli.Verdict{Code: cli.ExitTrust, Hint: "set COSIGN_PASSWORD or give --password-file"}, true
+	case errors.Is(err, sign.ErrPasswordsDiffer):
+		return cli.Verdict{Code: cli.ExitUsage}, true
+	case cli.As[*sign.KeyFormatError](err), cli.As[*sign.KeyTypeError](err), cli.As[*sign.UnsupportedRefError](err):
+		return cli.Verdict{Code: cli.ExitTrust, Hint: "--key takes a file made by bundle keygen or cosign, env://NAME, or NAME://KEY with sigstore-kms-NAME installed"}, true
+	}
+	return cli.Verdict{}, false
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"naru/internal/cli"
+)
+
+// trustDir is the site's trust folder.
+const trustDir = "/etc/naru/trust"
+
+// newRoot is the whole command tree of install.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "install",
+		Short: "Verify, serve and push bundles inside a closed network",
+		Long: `install is the isolated side of naru. It reads bundles straight from their media:
+nothing is unpacked, and nothing is believed before it is verified.
+
+  install verify /media/usb --key signer.pub
+  install serve  /media/usb --key signer.pub --listen 127.0.0.1:5000
+  install push   /media/usb --key signer.pub --to registry.site:5000
+
+Keys in ` + trustDir + ` are trusted without --key. Nothing is ever asked of a network
+but the registry that push is told to fill. Exit codes are listed in docs/cli.md.`,
+		Args: cli.Args(cobra.NoArgs),
+	}
+	root.AddCommand(cli.NewVerify(trustDir), newServe(), newPush(), cli.NewVersion("install"))
+	return root
+}

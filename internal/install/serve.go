@@ -1,0 +1,109 @@
+// Package install composes the isolated side: bundles taken in, served and pushed.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/opencontainers/go-digest"
+
+	"naru/internal/intake"
+	"naru/internal/progress"
+	"naru/pkg/archive"
+	"naru/pkg/serve"
+)
+
+// ServeOptions are those of Serve.
+type ServeOptions struct {
+	Intake intake.Options
+	// Listen is the address, host:port.
+	Listen string
+	TLS    serve.TLSOptions
+	// RecordDir keeps what was verified; empty to verify content as it is asked for.
+	RecordDir string
+	// OnReady is called once, with the address that connections are answered on and
+	// what is served.
+	OnReady func(addr string, repositories, tags int)
+	// OnRequest is told of each request, from many goroutines.
+	OnRequest func(serve.Request)
+	Progress  progress.Observer
+}
+
+// Serve serves the union of bundles until ctx ends. Each is opened and its
+// signature verified first; with RecordDir its content as well, once.
+func Serve(ctx context.Context, o ServeOptions) error {
+	bundles, err := intake.OpenAll(ctx, o.Intake)
+	if err != nil {
+		return err
+	}
+	defer intake.CloseAll(bundles)
+	contents := make([]serve.Content, len(bundles))
+	for i, b := range bundles {
+		contents[i] = newSized(b)
+		if o.RecordDir == "" {
+			continue
+		}
+		if err := register(ctx, b, o); err != nil {
+			return fmt.Errorf("registering %q: %w", o.Intake.Paths[i], err)
+		}
+	}
+	var server *serve.Server
+	server, err = serve.New(ctx, serve.Options{
+		Contents: contents,
+		OnReady: func(addr net.Addr) {
+			if o.OnReady != nil {
+				o.OnReady(addr.String(), len(server.Repositories()), len(server.Tags()))
+			}
+		},
+		OnRequest: o.OnRequest,
+		OnError:   func(err error) { o.Progress.Note("connection: " + err.Error()) },
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range server.Conflicts() {
+		o.Progress.Note(fmt.Sprintf("%s: served as %s, the earlier bundle's %s is hidden", c.Name, c.Served, c.Hidden))
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	if len(o.TLS.Names) == 0 {
+		if o.TLS.Names, err = keptNames(o.TLS.StateDir, defaultNames(ln.Addr())); err != nil {
+			return errors.Join(err, ln.Close())
+		}
+	}
+	return server.Serve(ctx, ln, o.TLS)
+}
+
+// sized is a bundle that tells the sizes of its blobs.
+type sized struct {
+	*intake.Bundle
+	sizes map[digest.Digest]int64
+}
+
+func newSized(b *intake.Bundle) *sized {
+	s := &sized{Bundle: b, sizes: map[digest.Digest]int64{}}
+	for _, blob := range b.Contents().Blobs {
+		s.sizes[blob.Digest] = blob.Size
+	}
+	return s
+}
+
+// BlobSize implements [serve.Sized].
+func (s *sized) BlobSize(d digest.Digest) (int64, bool) {
+	size, held := s.sizes[d]
+	return size, held
+}
+
+func register(ctx context.Context, b *intake.Bundle, o ServeOptions) error {
+	var total int64
+	for _, blob := range b.Contents().Blobs {
+		total += blob.Size
+	}
+	o.Progress.Start("verify", total)
+	_, err := intake.Register(ctx, b, o.RecordDir, archive.VerifyOptions{Progress: o.Progress.Add})
+	return err
+}

@@ -1,0 +1,69 @@
+package manifest
+
+import "fmt"
+
+// SiteComponent is the id of the component that holds the images and files
+// which a Content file lists outside any component.
+const SiteComponent = "site"
+
+// Content is a user's own file (bundle build -f): components added to a release
+// or put in the place of its own, and loose images and files, which become the
+// component "site".
+type Content struct {
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string `yaml:"kind"`
+	// Name names a bundle that is built from this file alone.
+	Name string `yaml:"name,omitempty"`
+	// Platforms carried when the file is built without a release.
+	Platforms  []string        `yaml:"platforms,omitempty"`
+	Components []ComponentSpec `yaml:"components,omitempty"`
+	Images     []Image         `yaml:"images,omitempty"`
+	Files      []File          `yaml:"files,omitempty"`
+
+	// Raw is the file as it was read.
+	Raw []byte `yaml:"-"`
+}
+
+// DecodeContent decodes and validates a Content file.
+func DecodeContent(file string, data []byte) (*Content, error) {
+	c := Content{Raw: data}
+	doc, err := decodeYAML(file, data, KindContent, &c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Name != "" && !idRE.MatchString(c.Name) {
+		doc.errorf("name", "name %q: want lower-case letters, digits and single . _ - between them", c.Name)
+	}
+	validatePlatforms(doc, "platforms", c.Platforms)
+	seen := map[string]bool{}
+	for i := range c.Components {
+		at := fmt.Sprintf("components[%d]", i)
+		c.Components[i].validate(doc, at)
+		if id := c.Components[i].ID; seen[id] {
+			doc.errorf(at+".id", "component %q is given twice", id)
+		} else {
+			seen[id] = true
+		}
+	}
+	loose := c.loose()
+	loose.validate(doc, "")
+	if len(loose.Images)+len(loose.Files) > 0 && seen[SiteComponent] {
+		doc.errorf("components", "component %q is also what loose images and files become: move them into it", SiteComponent)
+	}
+	c.Files = loose.Files
+	return &c, doc.err()
+}
+
+// loose is the component that the loose images and files become.
+func (c *Content) loose() ComponentSpec {
+	return ComponentSpec{ID: SiteComponent, Title: "Site content", Version: "0", Images: c.Images, Files: c.Files}
+}
+
+// Specs are the components of the file, with the loose content as the last one.
+func (c *Content) Specs() []ComponentSpec {
+	specs := append([]ComponentSpec(nil), c.Components...)
+	if loose := c.loose(); len(loose.Images)+len(loose.Files) > 0 {
+		specs = append(specs, loose)
+	}
+	return specs
+}

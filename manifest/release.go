@@ -1,0 +1,183 @@
+package manifest
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+//go:embed all:releases
+var embedded embed.FS
+
+// Release is release.yaml: the components of a release and how they group.
+type Release struct {
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string `yaml:"kind"`
+	Name       string `yaml:"name"`
+	Title      string `yaml:"title,omitempty"`
+	// Kubernetes is the version that charts are rendered for, without "v".
+	Kubernetes string `yaml:"kubernetes,omitempty"`
+	// Platforms carried unless others are asked for.
+	Platforms []string `yaml:"platforms"`
+	// Components are ids in install order; each has components/<id>.yaml.
+	Components     []string  `yaml:"components"`
+	Profiles       []Profile `yaml:"profiles"`
+	DefaultProfile string    `yaml:"defaultProfile"`
+}
+
+// Profile is a named choice of components.
+type Profile struct {
+	Name        string   `yaml:"name"`
+	Description string   `yaml:"description,omitempty"`
+	Components  []string `yaml:"components"`
+}
+
+// ReleaseSet is a release with all its files loaded and validated.
+type ReleaseSet struct {
+	Release
+	// Specs are the components by id.
+	Specs map[string]*ComponentSpec
+	// Shipped is the lock that comes with the release; empty when it has none.
+	Shipped *Lock
+	// Raw are the bytes of each file as loaded, by path ("release.yaml",
+	// "components/etcd.yaml"), for carrying in the bundle.
+	Raw map[string][]byte
+}
+
+// EmbeddedReleases is the file system of the releases that this build of naru
+// carries, one folder a release.
+func EmbeddedReleases() fs.FS {
+	sub, err := fs.Sub(embedded, "releases")
+	if err != nil {
+		return embedded // cannot be: the folder is embedded by name
+	}
+	return sub
+}
+
+// ReleaseNames lists the releases of fsys, sorted.
+func ReleaseNames(fsys fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("listing releases: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// NoReleaseError says that there is no release of a name. It is fs.ErrNotExist.
+type NoReleaseError struct {
+	Name string
+	Have []string
+}
+
+func (e *NoReleaseError) Error() string {
+	return fmt.Sprintf("loading release %q: there is none of that name%s (there are: %s)", e.Name, suggest(e.Name, slices.Clone(e.Have)), strings.Join(e.Have, ", "))
+}
+
+func (e *NoReleaseError) Unwrap() error { return fs.ErrNotExist }
+
+// LoadRelease loads the release in folder name of fsys with its components and
+// lock, collecting the mistakes of all files. A release that is not there is
+// fs.ErrNotExist, with the ones there are named.
+func LoadRelease(fsys fs.FS, name string) (*ReleaseSet, error) {
+	set := &ReleaseSet{Specs: map[string]*ComponentSpec{}, Raw: map[string][]byte{}}
+	data, err := fs.ReadFile(fsys, path.Join(name, "release.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		names, _ := ReleaseNames(fsys)
+		return nil, &NoReleaseError{Name: name, Have: names}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loading release %q: %w", name, err)
+	}
+	set.Raw["release.yaml"] = data
+	doc, err := decodeYAML(path.Join(name, "release.yaml"), data, KindRelease, &set.Release)
+	if err != nil {
+		return nil, err
+	}
+	set.validate(doc)
+	return set, errors.Join(doc.err(), set.loadComponents(fsys, name), set.loadLock(fsys, name))
+}
+
+func (s *ReleaseSet) loadComponents(fsys fs.FS, name string) error {
+	var errs []error
+	for _, id := range s.Components {
+		rel := path.Join("components", id+".yaml")
+		data, err := fs.ReadFile(fsys, path.Join(name, rel))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("loading component %q: %w", id, err))
+			continue
+		}
+		spec, err := DecodeComponent(path.Join(name, rel), data)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		s.Raw[rel] = data
+		s.Specs[id] = spec
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return checkRequires(s.Specs)
+}
+
+func (s *ReleaseSet) loadLock(fsys fs.FS, name string) error {
+	file := path.Join(name, "lock.yaml")
+	data, err := fs.ReadFile(fsys, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.Shipped = NewLock(s.Name)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("loading lock of release %q: %w", name, err)
+	}
+	s.Shipped, err = DecodeLock(file, data)
+	return err
+}
+
+func (s *ReleaseSet) validate(doc *document) {
+	if !idRE.MatchString(s.Name) {
+		doc.errorf("name", "release name %q: want lower-case letters, digits and single . _ - between them", s.Name)
+	}
+	if len(s.Platforms) == 0 {
+		doc.errorf("platforms", "no platforms")
+	}
+	validatePlatforms(doc, "platforms", s.Platforms)
+	seen := map[string]bool{}
+	for i, id := range s.Components {
+		at := fmt.Sprintf("components[%d]", i)
+		if !idRE.MatchString(id) {
+			doc.errorf(at, "component id %q is not a name", id)
+		}
+		if seen[id] {
+			doc.errorf(at, "component %q is listed twice", id)
+		}
+		seen[id] = true
+	}
+	profiles := map[string]bool{}
+	for i, p := range s.Profiles {
+		at := fmt.Sprintf("profiles[%d]", i)
+		if !idRE.MatchString(p.Name) || profiles[p.Name] {
+			doc.errorf(at+".name", "profile name %q is not a name, or given twice", p.Name)
+		}
+		profiles[p.Name] = true
+		for j, id := range p.Components {
+			if !seen[id] {
+				doc.errorf(fmt.Sprintf("%s.components[%d]", at, j), "profile %q names component %q, which the release does not list%s", p.Name, id, suggest(id, mapKeys(seen)))
+			}
+		}
+	}
+	if !profiles[s.DefaultProfile] {
+		doc.errorf("defaultProfile", "default profile %q is not among the profiles", s.DefaultProfile)
+	}
+}

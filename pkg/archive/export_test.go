@@ -1,0 +1,6 @@
+package archive
+
+import "context"
+
+// Scan is Reader.scan, for tests.
+func Scan(ctx context.Context, r *Reader) error { return r.scan(ctx) }

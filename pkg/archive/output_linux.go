@@ -1,0 +1,51 @@
+package archive
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// setDirect makes writes to f go past the page cache, or through it again.
+func setDirect(f *os.File, direct bool) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var flagErr error
+	err = conn.Control(func(fd uintptr) {
+		flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
+		if err == nil {
+			flags &^= unix.O_DIRECT
+			if direct {
+				flags |= unix.O_DIRECT
+			}
+			_, err = unix.FcntlInt(fd, unix.F_SETFL, flags)
+		}
+		flagErr = err
+	})
+	return errors.Join(err, flagErr)
+}
+
+// notDirect tells the refusal of a direct write from other errors.
+func notDirect(err error) bool { return errors.Is(err, unix.EINVAL) }
+
+// writeback asks the kernel to start writing what was written to f, so that the
+// disk works while the volume is made and the final sync is short.
+type writeback struct {
+	f           *os.File
+	from, until int64
+}
+
+const writebackStep = 64 << 20
+
+func (w *writeback) wrote(n int) {
+	w.until += int64(n)
+	if w.until-w.from < writebackStep {
+		return
+	}
+	// Only a hint: a file system that does not know it loses nothing.
+	_ = unix.SyncFileRange(int(w.f.Fd()), w.from, w.until-w.from, unix.SYNC_FILE_RANGE_WRITE)
+	w.from = w.until
+}

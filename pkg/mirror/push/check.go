@@ -1,0 +1,199 @@
+package push
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// Report is the outcome of a check.
+type Report struct {
+	Base string `json:"base"`
+	// Checked counts the tags, manifests and blobs asked for, by repository.
+	Checked int `json:"checked"`
+	// Findings are what the registry does not hold as planned, sorted. The check
+	// passed when there is none.
+	Findings []Finding `json:"findings"`
+	// Mappings are the tags that hold what stands in for a sparse index; Orphans
+	// are referrers that a registry may refuse, since it does not hold their
+	// subject, and that are not there.
+	Mappings []Mapping `json:"mappings"`
+	Orphans  []Orphan  `json:"orphans"`
+}
+
+// Kinds of findings.
+const (
+	FindingTag      = "tag"
+	FindingManifest = "manifest"
+	FindingBlob     = "blob"
+)
+
+// Finding is a difference between plan and registry.
+type Finding struct {
+	Kind       string        `json:"kind"`
+	Ref        string        `json:"ref"`
+	Repository string        `json:"repository"`
+	Want       digest.Digest `json:"want"`
+	// Got is what a tag stands for instead; empty when there is nothing.
+	Got digest.Digest `json:"got,omitempty"`
+}
+
+// Check compares every tag, manifest and blob of the plan with what the registry
+// holds, by HEAD. It changes nothing. Findings are not an error; an error is an
+// *Error and means that the registry could not be asked.
+func (p *Plan) Check(ctx context.Context) (*Report, error) {
+	c := &checker{
+		run:    newRun(p),
+		report: &Report{Base: p.Base, Findings: []Finding{}, Mappings: []Mapping{}, Orphans: []Orphan{}},
+		asked:  map[string]*inquiry{},
+	}
+	if err := c.run.endpoint.ping(ctx); err != nil {
+		return nil, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.opts.Jobs)
+	for _, a := range p.Artifacts {
+		g.Go(func() error { return withRef(c.artifact(ctx, a), a.Ref) })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(c.report.Findings, func(a, b Finding) int {
+		return strings.Compare(a.Ref+a.Kind+string(a.Want), b.Ref+b.Kind+string(b.Want))
+	})
+	slices.SortFunc(c.report.Mappings, func(a, b Mapping) int { return strings.Compare(a.Ref, b.Ref) })
+	slices.SortFunc(c.report.Orphans, func(a, b Orphan) int { return strings.Compare(a.Ref, b.Ref) })
+	return c.report, nil
+}
+
+// checker asks for each thing once.
+type checker struct {
+	run *run
+
+	mu     sync.Mutex
+	report *Report
+	asked  map[string]*inquiry
+}
+
+// inquiry is the answer to one question.
+type inquiry struct {
+	once sync.Once
+	held bool
+	err  error
+}
+
+func (c *checker) artifact(ctx context.Context, a *Artifact) error {
+	got, err := c.run.endpoint.headManifest(ctx, a.Repository, a.reference())
+	if err != nil {
+		return err
+	}
+	mapped := a.Fallback != nil && (got == a.Fallback.Descriptor.Digest || a.Tag == "" && got == "")
+	switch {
+	case got == a.Descriptor.Digest:
+	case mapped:
+		c.note(func(r *Report) {
+			r.Mappings = append(r.Mappings, Mapping{
+				Ref: a.Ref, Target: c.run.plan.name(a), Original: a.Descriptor.Digest, Pushed: got, Reason: ReasonSparseRefused,
+			})
+		})
+	default:
+		if orphan, err := c.orphan(ctx, a, got); err != nil || orphan {
+			return err
+		}
+		kind := FindingTag
+		if a.Tag == "" {
+			kind = FindingManifest
+		}
+		c.note(func(r *Report) {
+			r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: a.Descriptor.Digest, Got: got})
+		})
+	}
+	c.note(func(r *Report) { r.Checked++ })
+	for _, m := range a.Manifests {
+		if mapped && (m == a.root() || len(m.Absent) > 0) {
+			continue // stood in for
+		}
+		if err := c.manifest(ctx, a, m, got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orphan tells whether a is an OCI referrer that was refused for want of its
+// subject.
+func (c *checker) orphan(ctx context.Context, a *Artifact, got digest.Digest) (bool, error) {
+	if got != "" || a.root().Subject == "" {
+		return false, nil
+	}
+	held, err := c.run.holds(ctx, a.Repository, a.root().Subject)
+	if err != nil || held {
+		return false, err
+	}
+	c.note(func(r *Report) {
+		r.Orphans = append(r.Orphans, Orphan{
+			Ref: a.Ref, Target: c.run.plan.name(a), Digest: a.Descriptor.Digest, Subject: a.Subject, Outcome: OutcomeRefused,
+		})
+	})
+	return true, nil
+}
+
+// manifest asks for a manifest by digest and for its blobs. The one that the
+// artifact's tag was found to stand for has answered already.
+func (c *checker) manifest(ctx context.Context, a *Artifact, m *Manifest, tagged digest.Digest) error {
+	ask := func(kind string, d digest.Digest, head func() (bool, error)) error {
+		held, first, err := c.once(a.Repository+"@"+d.String(), head)
+		if err != nil {
+			return err
+		}
+		c.note(func(r *Report) {
+			if first {
+				r.Checked++
+			}
+			if !held {
+				r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: d})
+			}
+		})
+		return nil
+	}
+	err := ask(FindingManifest, m.Descriptor.Digest, func() (bool, error) {
+		if m.Descriptor.Digest == tagged {
+			return true, nil
+		}
+		d, err := c.run.endpoint.headManifest(ctx, a.Repository, m.Descriptor.Digest.String())
+		return d == m.Descriptor.Digest, err
+	})
+	for _, b := range m.Blobs {
+		if err != nil {
+			return err
+		}
+		err = ask(FindingBlob, b.Digest, func() (bool, error) { return c.run.endpoint.headBlob(ctx, a.Repository, b.Digest) })
+	}
+	return err
+}
+
+// once asks a question the first time it comes up.
+func (c *checker) once(key string, ask func() (bool, error)) (held, first bool, err error) {
+	c.mu.Lock()
+	q := c.asked[key]
+	if q == nil {
+		q = &inquiry{}
+		c.asked[key] = q
+	}
+	c.mu.Unlock()
+	q.once.Do(func() {
+		first = true
+		q.held, q.err = ask()
+	})
+	return q.held, first, q.err
+}
+
+func (c *checker) note(f func(*Report)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(c.report)
+}

@@ -1,0 +1,264 @@
+package store_test
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+
+	"naru/pkg/mirror/store"
+)
+
+func blobPath(s *store.Store, d digest.Digest) string {
+	return filepath.Join(s.Dir(), "blobs", "sha256", d.Encoded())
+}
+
+func keyedPath(s *store.Store, key string) string {
+	return filepath.Join(s.Dir(), "ingest", fmt.Sprintf("key-%x", sha256.Sum256([]byte(key))))
+}
+
+func write(t testing.TB, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func appendTo(t testing.TB, path, data string) {
+	t.Helper()
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, append(old, data...))
+}
+
+func remove(t testing.TB, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenMakesAnImageLayout(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "deep", "cache"))
+	if diff := cmp.Diff([]string{"blobs", "encoded", "index.json", "ingest", "lock", "oci-layout"}, files(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	layout, err := os.ReadFile(filepath.Join(s.Dir(), "oci-layout"))
+	if err != nil || string(layout) != `{"imageLayoutVersion":"1.0.0"}` {
+		t.Errorf("oci-layout: %s, %v", layout, err)
+	}
+	if free, err := s.FreeSpace(); err != nil || free <= 0 {
+		t.Errorf("free space: %d, %v", free, err)
+	}
+}
+
+func TestOpenSweepsOnlyWhenAlone(t *testing.T) {
+	dir := t.TempDir()
+	first, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tmp-1", "sha256-x.lock", "sha256-x"} {
+		write(t, filepath.Join(dir, "ingest", name), nil)
+	}
+	second := open(t, dir)
+	if diff := cmp.Diff([]string{"sha256-x", "sha256-x.lock", "tmp-1"}, files(t, second, "ingest")); diff != "" {
+		t.Errorf("swept under the first: %s", diff)
+	}
+	if err := errors.Join(first.Close(), first.Close(), second.Close()); err != nil {
+		t.Fatal(err)
+	}
+	third := open(t, dir)
+	if diff := cmp.Diff([]string{"sha256-x"}, files(t, third, "ingest")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPutBytes(t *testing.T) {
+	s := open(t, t.TempDir())
+	d, err := s.PutBytes(t.Context(), []byte("data"))
+	if err != nil || d != digest.FromString("data") {
+		t.Fatalf("got %s, %v", d, err)
+	}
+	if !s.Has(d, 4) || !s.Has(d, -1) || s.Has(d, 5) || !s.Fresh(d) {
+		t.Error("not there as it should be")
+	}
+	write(t, blobPath(s, d), []byte("dato"))
+	if _, err := s.PutBytes(t.Context(), []byte("data")); err != nil || string(read(t, s, d)) != "data" {
+		t.Errorf("a damaged blob was not replaced: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutBytes(t.Context(), []byte("more")); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	first := open(t, dir)
+	d, err := first.PutBytes(t.Context(), []byte("data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	if s.Fresh(d) {
+		t.Error("fresh before this process hashed it")
+	}
+	if _, err := s.Read(t.Context(), d, 3); !errors.Is(err, store.ErrTooLarge) {
+		t.Errorf("over the limit: %v", err)
+	}
+	if data, err := s.Read(t.Context(), d, 4); err != nil || string(data) != "data" || !s.Fresh(d) {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if _, err := s.Read(t.Context(), digest.FromString("none"), 4); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
+
+func TestDamageIsDropped(t *testing.T) {
+	for name, look := range map[string]func(*store.Store, digest.Digest) error{
+		"read":   func(s *store.Store, d digest.Digest) error { _, err := s.Read(t.Context(), d, 100); return err },
+		"verify": func(s *store.Store, d digest.Digest) error { return s.Verify(t.Context(), d) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			d, err := s.PutBytes(t.Context(), []byte("data"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.PutEncoded(t.Context(), d, func(w io.Writer) (bool, error) { _, err := io.WriteString(w, "z"); return true, err }); err != nil {
+				t.Fatal(err)
+			}
+			write(t, blobPath(s, d), []byte("dato"))
+			var got *store.MismatchError
+			if err := look(s, d); !errors.As(err, &got) || got.Want != d || got.Got != digest.FromString("dato") {
+				t.Fatalf("got %v", err)
+			}
+			if _, known := s.Encoded(d); known || s.Has(d, -1) || s.Fresh(d) {
+				t.Error("still there")
+			}
+		})
+	}
+}
+
+func TestEncoded(t *testing.T) {
+	s := open(t, t.TempDir())
+	d := digest.FromString("blob")
+	put := func(data string, keep bool, err error) error {
+		return s.PutEncoded(t.Context(), d, func(w io.Writer) (bool, error) {
+			_, writeErr := io.WriteString(w, data)
+			return keep, errors.Join(err, writeErr)
+		})
+	}
+	check := func(wantSize int64, wantKnown bool) {
+		t.Helper()
+		if size, known := s.Encoded(d); size != wantSize || known != wantKnown {
+			t.Errorf("got %d, %v", size, known)
+		}
+	}
+	check(0, false)
+	if err := put("half", true, errReset); !errors.Is(err, errReset) {
+		t.Errorf("got %v", err)
+	}
+	if err := put("", true, nil); !errors.Is(err, store.ErrEmptyEncoding) {
+		t.Errorf("got %v", err)
+	}
+	check(0, false)
+	if _, err := s.OpenEncoded(d); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := put("not worth it", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	check(0, true)
+	if err := put("packed", true, nil); err != nil {
+		t.Fatal(err)
+	}
+	check(6, true)
+	r, err := s.OpenEncoded(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil || string(data) != "packed" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if err := put("", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	check(0, true)
+	if left := files(t, s, "ingest"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestOnlySHA256(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, d := range []digest.Digest{"", "x", "sha256:../../../lock", "sha256:abc", digest.SHA512.FromString("x")} {
+		if _, known := s.Encoded(d); known || s.Has(d, -1) {
+			t.Errorf("has %q", d)
+		}
+		_, openErr := s.OpenBlob(t.Context(), d)
+		_, packedErr := s.OpenEncoded(d)
+		putErr := s.PutEncoded(t.Context(), d, func(io.Writer) (bool, error) { return false, nil })
+		for _, err := range []error{openErr, packedErr, putErr} {
+			if !errors.Is(err, store.ErrUnsupportedDigest) {
+				t.Errorf("%q: %v", d, err)
+			}
+		}
+		if d == "" {
+			continue
+		}
+		if _, _, err := s.Ingest(t.Context(), store.Expected{Digest: d}, nil, nil); !errors.Is(err, store.ErrUnsupportedDigest) {
+			t.Errorf("%q: %v", d, err)
+		}
+	}
+}
+
+func TestPrune(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	var digests []digest.Digest
+	for _, data := range []string{"keep", "drop"} {
+		d, err := s.PutBytes(t.Context(), []byte(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutEncoded(t.Context(), d, func(w io.Writer) (bool, error) { _, err := io.WriteString(w, data); return data == "drop", err }); err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, d)
+	}
+	write(t, partialPath(s, digest.FromString("partial")), []byte("part"))
+	keep := func(d digest.Digest) bool { return d == digests[0] }
+	if _, err := store.Prune(t.Context(), dir, keep); !errors.Is(err, store.ErrBusy) {
+		t.Fatalf("while it is open: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := store.Prune(t.Context(), dir, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(store.Pruned{Blobs: 1, Bytes: 12}, got); diff != "" {
+		t.Error(diff)
+	}
+	s = open(t, dir)
+	_, knownKept := s.Encoded(digests[0])
+	_, knownDropped := s.Encoded(digests[1])
+	if !s.Has(digests[0], 4) || s.Has(digests[1], -1) || !knownKept || knownDropped || len(files(t, s, "ingest")) > 0 {
+		t.Error("pruned the wrong things")
+	}
+}

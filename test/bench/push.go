@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// registry is a plain docker-registry over a folder of its own.
+type registry struct {
+	*server
+	dir string
+}
+
+// startRegistry starts an empty docker-registry on a free loopback port. Its output
+// goes nowhere: it logs every access, and a pipe that nobody reads would stop it.
+func (b *bench) startRegistry(ctx context.Context) (*registry, error) {
+	dir, err := os.MkdirTemp(b.dir, "registry-")
+	if err != nil {
+		return nil, err
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "registry.yml")
+	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", filepath.Join(dir, "data"), addr)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "docker-registry", "serve", config)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	r := &registry{server: &server{cmd: cmd, addr: addr}, dir: dir}
+	if err := r.ready(ctx); err != nil {
+		return nil, errors.Join(err, r.remove())
+	}
+	return r, nil
+}
+
+// ready waits for the registry's first answer.
+func (r *registry) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.addr+"/v2/", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			return resp.Body.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the registry: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *registry) remove() error {
+	r.stop()
+	return os.RemoveAll(r.dir)
+}
+
+// intoFresh is a side that pushes into a registry of its own.
+func (b *bench) intoFresh(name string, cmd func(registry string) command) side {
+	var r *registry
+	return side{
+		name: name,
+		before: func(ctx context.Context) (err error) {
+			r, err = b.startRegistry(ctx)
+			return err
+		},
+		cmd:   func() command { return cmd(r.addr) },
+		after: func(context.Context, *sample) error { return r.remove() },
+	}
+}
+
+// measurePush pushes all images into a fresh registry: from the bundle, with skopeo
+// from the layout they came from, with crane from the registry that serves it. Both
+// tools copy one image a call; so they are also run four at a time.
+func (b *bench) measurePush(ctx context.Context) error {
+	if err := b.ensure(ctx, b.large); err != nil {
+		return err
+	}
+	return b.pushSubject(ctx, b.large, "push", (b.reps+1)/2)
+}
+
+func (b *bench) pushSubject(ctx context.Context, s *subject, what string, reps int) error {
+	rows, err := byTurns(ctx, reps, b.note,
+		b.intoFresh("install push", func(to string) command { return b.pushCommand(s, to) }),
+		b.intoFresh("skopeo copy --all", func(to string) command { return s.skopeo(to, 1) }),
+		b.intoFresh("crane copy", func(to string) command { return s.crane(to, 1) }),
+		b.intoFresh("skopeo copy --all, 4 at a time", func(to string) command { return s.skopeo(to, 4) }),
+		b.intoFresh("crane copy, 4 at a time", func(to string) command { return s.crane(to, 4) }))
+	if err != nil {
+		return err
+	}
+	ours := rows[0].figures()
+	better := rows[1].figures()
+	if c := rows[2].figures(); c.wall < better.wall {
+		better = c
+	}
+	for _, r := range rows[1:] {
+		limit := 0.0
+		if r.name == better.name {
+			limit = 1.5
+		}
+		b.report.timesAsFast(what, ours, r.figures(), limit)
+	}
+	return nil
+}
+
+func (b *bench) pushCommand(s *subject, to string) command {
+	return command{b.install(), "push", s.bundle, "--key", b.key() + ".pub", "--to", to, "--plain-http", "--progress", "none", "--output", "json"}
+}
+
+// each is a command that does script for every reference of s, jobs at a time; the
+// reference is "$1".
+func (s *subject) each(jobs int, script string) command {
+	return command{"sh", "-c", fmt.Sprintf(`printf '%%s\n' %s | xargs -P %d -I REF sh -c '%s' sh REF`, strings.Join(s.refs, " "), jobs, script)}
+}
+
+func (s *subject) skopeo(to string, jobs int) command {
+	return s.each(jobs, fmt.Sprintf(`skopeo --insecure-policy copy --quiet --all --preserve-digests --dest-tls-verify=false "oci:%s:$1" "docker://%s/$1"`, s.layout.Dir, to))
+}
+
+func (s *subject) crane(to string, jobs int) command {
+	return s.each(jobs, fmt.Sprintf(`crane copy "%s/$1" "%s/$1" 2>/dev/null`, s.up.addr, to))
+}

@@ -1,0 +1,86 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Two builds from the same lock, with another number of jobs, another cache and
+// another folder, differ in nothing but what follows from the signatures; one and
+// three volumes in nothing but where blobs are cut and what says so.
+func TestDeterminism(t *testing.T) {
+	lock := []string{"--lock", filepath.Join(w.demo, "lock.yaml"), "--locked"}
+	other := func(args ...string) []string {
+		return slices.Concat(lock, []string{"--cache", filepath.Join(t.TempDir(), "store"), "-j", "1"}, args)
+	}
+	dir := func(name string) string { return filepath.Join(t.TempDir(), name) }
+
+	t.Run("unsigned", func(t *testing.T) {
+		one, two := dir("one"), dir("two")
+		buildDemo(t, one, append(lock, "--unsigned", "--installers", w.bin, "-j", "8")...)
+		buildDemo(t, two, other("--unsigned", "--installers", w.bin)...)
+		if diff := differing(tree(t, one), tree(t, two)); len(diff) > 0 {
+			t.Errorf("the media differ in %v", diff)
+		}
+	})
+	t.Run("signed", func(t *testing.T) {
+		one, two := dir("one"), dir("two")
+		buildDemo(t, one, append(lock, "--key", w.key, "--no-installer", "-j", "8")...)
+		buildDemo(t, two, append(lock, "--key", w.key, "--no-installer", "-j", "2")...)
+		onlyNamed(t, "the media", differing(tree(t, one), tree(t, two)), "bundle.json.sigstore.json", "SHA256SUMS", "SHA256SUMS.sig", "demo.tar.zst")
+		onlyNamed(t, "the volumes", differing(tree(t, unpack(t, one)[0]), tree(t, unpack(t, two)[0])), "bundle.json.sigstore.json", "toc.json")
+	})
+	t.Run("volumes", func(t *testing.T) {
+		one, three := dir("one"), dir("three")
+		buildDemo(t, one, append(lock, "--unsigned", "--no-installer")...)
+		info, err := os.Stat(volumes(t, one)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := buildDemo(t, three, append(lock, "--unsigned", "--no-installer", "--volume-size", fmt.Sprint(info.Size()/3+1<<20))...)
+		if len(b.Volumes) != 3 {
+			t.Fatalf("%d volumes, want 3", len(b.Volumes))
+		}
+		dirs := unpack(t, three)
+		cut := 0
+		for _, dir := range dirs {
+			for _, name := range filesOf(t, dir) {
+				if strings.Contains(name, "-of-") {
+					cut++
+				}
+			}
+		}
+		if cut == 0 {
+			t.Error("no blob was cut, so nothing is shown about it")
+		}
+		if diff := differing(joined(t, unpack(t, one)), joined(t, dirs)); len(diff) > 0 {
+			t.Errorf("one and three volumes differ in %v", diff)
+		}
+	})
+	t.Run("clock", func(t *testing.T) {
+		// Another date changes bundle.json and nothing that it covers.
+		one, two := dir("one"), dir("two")
+		buildDemo(t, one, append(lock, "--unsigned", "--no-installer")...)
+		cmd := w.command(t.Context(), "bundle", w.build(two, append(lock, "--unsigned", "--no-installer")...)...)
+		cmd.Env = append(cmd.Env, "SOURCE_DATE_EPOCH=1000000000")
+		if r, err := finish(cmd); err != nil || r.code != 0 {
+			t.Fatalf("building: %d %v %s", r.code, err, r.stderr)
+		}
+		onlyNamed(t, "the volumes", differing(tree(t, unpack(t, one)[0]), tree(t, unpack(t, two)[0])), "bundle.json", "volume.json", "toc.json")
+	})
+}
+
+// onlyNamed fails the test if diff holds other names than these.
+func onlyNamed(t *testing.T, what string, diff []string, names ...string) {
+	t.Helper()
+	diff = slices.DeleteFunc(diff, func(name string) bool { return slices.Contains(names, name) })
+	if len(diff) > 0 {
+		t.Errorf("%s differ in %v, and may in %v", what, diff, names)
+	}
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs the end-to-end tests: installs what they need, then go test -tags e2e.
+# Needs root, and bin/ as `make build` leaves it. Further arguments go to go test:
+#
+#   test/e2e/run.sh -run TestContainerdCertsD
+#
+# NARU_TOOLS names another folder for the tools, NARU_LAB_CACHE one for the lab's content.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+if ((EUID != 0)); then
+  echo "error: the end-to-end tests need root, for network namespaces and mounts" >&2
+  exit 1
+fi
+tools=${NARU_TOOLS:-$PWD/.cache/tools}
+cache=${NARU_LAB_CACHE:-$PWD/.cache/lab}
+missing=()
+for pair in nft:nftables curl:curl runc:runc; do
+  command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+if ((${#missing[@]})); then
+  apt-get -q update
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"
+fi
+test/tools/tools.sh --dir "$tools" crane cosign2 cosign3 skopeo containerd ctr docker-registry zstd jq openssl ip
+
+exec go test -tags e2e -count=1 -v -timeout 30m ./test/e2e "$@" \
+  -args -bin "$PWD/bin" -tools "$tools" -cache "$cache"
