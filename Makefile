@@ -10,6 +10,8 @@ TOOLS   := $(CURDIR)/.cache/tools
 CACHE   := $(CURDIR)/.cache
 export PATH := $(TOOLS):$(TOOLS)/deb/usr/bin:$(TOOLS)/deb/usr/sbin:$(PATH)
 FUZZTIME ?= 20s
+# The scanner needs it; without it naru builds all the same, without its scanner.
+export GOEXPERIMENT := jsonv2
 
 .PHONY: help build release demo test lint fuzz bench torture e2e docs clean
 

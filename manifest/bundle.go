@@ -17,11 +17,15 @@ const (
 
 	KindRelease   = "Release"
 	KindComponent = "Component"
-	KindContent   = "Content"
-	KindLock      = "Lock"
-	KindBundle    = "Bundle"
-	KindContents  = "Contents"
-	KindVolume    = "Volume"
+
+	// KindDistribution is an operating system whose packages are carried.
+	KindDistribution = "Distribution"
+
+	KindContent  = "Content"
+	KindLock     = "Lock"
+	KindBundle   = "Bundle"
+	KindContents = "Contents"
+	KindVolume   = "Volume"
 )
 
 // Annotations on the descriptors of a bundle's index.json, beside the OCI
@@ -44,6 +48,8 @@ const (
 	ArtifactImage    ArtifactKind = "image"
 	ArtifactFile     ArtifactKind = "file"
 	ArtifactReferrer ArtifactKind = "referrer"
+	ArtifactChart    ArtifactKind = "chart"
+	ArtifactPackages ArtifactKind = "packages"
 )
 
 // Bundle is bundle.json, the one signed document of a bundle: its digest is the

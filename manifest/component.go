@@ -39,9 +39,25 @@ type ComponentSpec struct {
 	// EndOfLife is a date, YYYY-MM-DD, or empty when none is announced.
 	EndOfLife string `yaml:"endOfLife,omitempty"`
 	// Requires lists the ids of components this one cannot work without.
-	Requires []string `yaml:"requires,omitempty"`
-	Images   []Image  `yaml:"images,omitempty"`
-	Files    []File   `yaml:"files,omitempty"`
+	Requires []string   `yaml:"requires,omitempty"`
+	Images   []Image    `yaml:"images,omitempty"`
+	Charts   []Chart    `yaml:"charts,omitempty"`
+	Files    []File     `yaml:"files,omitempty"`
+	Packages []Packages `yaml:"packages,omitempty"`
+	// BootCritical marks what must start when depot and Harbor are down: its images
+	// are pulled to every node and pinned there.
+	BootCritical bool `yaml:"bootCritical,omitempty"`
+	// Secrets are generated once per site, for the templates of Steps.
+	Secrets []Secret `yaml:"secrets,omitempty"`
+	// Steps install the component, in order.
+	Steps        []Step        `yaml:"steps,omitempty"`
+	RuntimePulls []RuntimePull `yaml:"runtimePulls,omitempty"`
+	PhoneHome    []PhoneHome   `yaml:"phoneHome,omitempty"`
+	// Supply is SupplyUser where upstream forbids redistribution; SupplyNote says
+	// what the user has to put where.
+	Supply     Supply `yaml:"supply,omitempty"`
+	SupplyNote string `yaml:"supplyNote,omitempty"`
+	Note       string `yaml:"note,omitempty"`
 }
 
 // Image is an image to carry.
@@ -53,8 +69,14 @@ type Image struct {
 	Platforms []string `yaml:"platforms,omitempty"`
 	// NoReferrers leaves signatures, attestations and SBOMs behind: for an upstream
 	// whose referrers cannot be carried.
-	NoReferrers bool   `yaml:"noReferrers,omitempty"`
-	Note        string `yaml:"note,omitempty"`
+	NoReferrers bool `yaml:"noReferrers,omitempty"`
+	// Runtime marks an image that no chart or manifest names because a program
+	// chooses it at run time; Note says which.
+	Runtime bool `yaml:"runtime,omitempty"`
+	// Artifact marks an OCI artifact that is no image (a scanner's database): it has
+	// no platforms and its config is not looked at.
+	Artifact bool   `yaml:"artifact,omitempty"`
+	Note     string `yaml:"note,omitempty"`
 }
 
 // File is a file to carry, one source a platform.
@@ -127,7 +149,14 @@ func (c *ComponentSpec) validate(doc *document, at string) {
 		}
 		seen[img.Ref] = true
 		validatePlatforms(doc, p+".platforms", img.Platforms)
+		if img.Runtime && img.Note == "" {
+			doc.errorf(p, "image %q is chosen at run time: its note must say by what", img.Ref)
+		}
 	}
+	c.validateCharts(doc, at)
+	c.validatePackages(doc, at)
+	c.validateSteps(doc, at)
+	c.validateRuntime(doc, at)
 	names := map[string]bool{}
 	for i := range c.Files {
 		f := &c.Files[i]

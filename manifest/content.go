@@ -18,7 +18,9 @@ type Content struct {
 	Platforms  []string        `yaml:"platforms,omitempty"`
 	Components []ComponentSpec `yaml:"components,omitempty"`
 	Images     []Image         `yaml:"images,omitempty"`
+	Charts     []Chart         `yaml:"charts,omitempty"`
 	Files      []File          `yaml:"files,omitempty"`
+	Packages   []Packages      `yaml:"packages,omitempty"`
 
 	// Raw is the file as it was read.
 	Raw []byte `yaml:"-"`
@@ -47,7 +49,7 @@ func DecodeContent(file string, data []byte) (*Content, error) {
 	}
 	loose := c.loose()
 	loose.validate(doc, "")
-	if len(loose.Images)+len(loose.Files) > 0 && seen[SiteComponent] {
+	if loose.carries() && seen[SiteComponent] {
 		doc.errorf("components", "component %q is also what loose images and files become: move them into it", SiteComponent)
 	}
 	c.Files = loose.Files
@@ -56,13 +58,18 @@ func DecodeContent(file string, data []byte) (*Content, error) {
 
 // loose is the component that the loose images and files become.
 func (c *Content) loose() ComponentSpec {
-	return ComponentSpec{ID: SiteComponent, Title: "Site content", Version: "0", Images: c.Images, Files: c.Files}
+	return ComponentSpec{ID: SiteComponent, Title: "Site content", Version: "0", Images: c.Images, Charts: c.Charts, Files: c.Files, Packages: c.Packages}
+}
+
+// carries tells whether the component lists anything.
+func (c *ComponentSpec) carries() bool {
+	return len(c.Images)+len(c.Charts)+len(c.Files)+len(c.Packages) > 0
 }
 
 // Specs are the components of the file, with the loose content as the last one.
 func (c *Content) Specs() []ComponentSpec {
 	specs := append([]ComponentSpec(nil), c.Components...)
-	if loose := c.loose(); len(loose.Images)+len(loose.Files) > 0 {
+	if loose := c.loose(); loose.carries() {
 		specs = append(specs, loose)
 	}
 	return specs

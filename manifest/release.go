@@ -23,6 +23,9 @@ type Release struct {
 	Kubernetes string `yaml:"kubernetes,omitempty"`
 	// Platforms carried unless others are asked for.
 	Platforms []string `yaml:"platforms"`
+	// Distributions are ids of the operating systems whose packages are carried
+	// unless others are asked for; each has distributions/<id>.yaml.
+	Distributions []string `yaml:"distributions,omitempty"`
 	// Components are ids in install order; each has components/<id>.yaml.
 	Components     []string  `yaml:"components"`
 	Profiles       []Profile `yaml:"profiles"`
@@ -41,6 +44,8 @@ type ReleaseSet struct {
 	Release
 	// Specs are the components by id.
 	Specs map[string]*ComponentSpec
+	// Systems are the distributions by id.
+	Systems map[string]*Distribution
 	// Shipped is the lock that comes with the release; empty when it has none.
 	Shipped *Lock
 	// Raw are the bytes of each file as loaded, by path ("release.yaml",
@@ -90,7 +95,7 @@ func (e *NoReleaseError) Unwrap() error { return fs.ErrNotExist }
 // lock, collecting the mistakes of all files. A release that is not there is
 // fs.ErrNotExist, with the ones there are named.
 func LoadRelease(fsys fs.FS, name string) (*ReleaseSet, error) {
-	set := &ReleaseSet{Specs: map[string]*ComponentSpec{}, Raw: map[string][]byte{}}
+	set := &ReleaseSet{Specs: map[string]*ComponentSpec{}, Systems: map[string]*Distribution{}, Raw: map[string][]byte{}}
 	data, err := fs.ReadFile(fsys, path.Join(name, "release.yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
 		names, _ := ReleaseNames(fsys)
@@ -105,7 +110,7 @@ func LoadRelease(fsys fs.FS, name string) (*ReleaseSet, error) {
 		return nil, err
 	}
 	set.validate(doc)
-	return set, errors.Join(doc.err(), set.loadComponents(fsys, name), set.loadLock(fsys, name))
+	return set, errors.Join(doc.err(), set.loadComponents(fsys, name), set.loadDistributions(fsys, name), set.loadLock(fsys, name))
 }
 
 func (s *ReleaseSet) loadComponents(fsys fs.FS, name string) error {
@@ -129,6 +134,29 @@ func (s *ReleaseSet) loadComponents(fsys fs.FS, name string) error {
 		return errors.Join(errs...)
 	}
 	return checkRequires(s.Specs)
+}
+
+func (s *ReleaseSet) loadDistributions(fsys fs.FS, name string) error {
+	var errs []error
+	for _, id := range s.Distributions {
+		rel := path.Join("distributions", id+".yaml")
+		data, err := fs.ReadFile(fsys, path.Join(name, rel))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("loading distribution %q: %w", id, err))
+			continue
+		}
+		d, err := DecodeDistribution(path.Join(name, rel), data)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if d.ID != id {
+			errs = append(errs, fmt.Errorf("loading distribution %q: its file says id %q", id, d.ID))
+		}
+		s.Raw[rel] = data
+		s.Systems[id] = d
+	}
+	return errors.Join(errs...)
 }
 
 func (s *ReleaseSet) loadLock(fsys fs.FS, name string) error {
