@@ -54,6 +54,7 @@ func TestContentsRefuses(t *testing.T) {
 		"escape":              entry("a\x1b[2Jb"),
 		"direction override":  entry("a\u202eb"),
 		"not UTF-8":           entry("a\xffb"),
+		"replacement":         entry("a\ufffdb"),
 		"long":                entry(strings.Repeat("x", 256)),
 		"reserved volume":     entry("volume.json"),
 		"reserved bundle":     entry("bundle.json"),

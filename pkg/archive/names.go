@@ -41,6 +41,7 @@ const (
 func checkName(name string) error {
 	switch {
 	case name == "", len(name) > maxName, !utf8.ValidString(name):
+	case strings.ContainsRune(name, utf8.RuneError): // what an encoder writes for bytes that are no UTF-8
 	case strings.ContainsRune(name, '\\'), strings.HasPrefix(name, "/"), path.Clean(name) != name:
 	case name == ".", name == "..", strings.HasPrefix(name, "../"):
 	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
