@@ -1,3 +1,5 @@
+//go:build deps
+
 // Package deps is temporary: it keeps modules in go.mod until their users land.
 package deps
 
