@@ -86,6 +86,22 @@ func (n NodeFacts) HasRole(role string) bool {
 	return false
 }
 
+// Value is the site's setting at a dotted path of Values ("trivy.skipUpdate"), or
+// fallback where the site sets none.
+func (f *Facts) Value(path string, fallback any) any {
+	var v any = f.Values
+	for key := range strings.SplitSeq(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return fallback
+		}
+		if v, ok = m[key]; !ok {
+			return fallback
+		}
+	}
+	return v
+}
+
 // SampleFacts are facts of an invented site, for rendering where there is none
 // yet: at build, in lint and in tests. The secrets are fixed words, not secrets.
 func SampleFacts(release, kubernetes string, c *ComponentSpec) *Facts {
