@@ -112,6 +112,8 @@ func (d *document) check(node *yaml.Node, t reflect.Type, path string) {
 		t = t.Elem()
 	}
 	switch t.Kind() {
+	case reflect.Interface:
+		d.checkFree(node, path)
 	case reflect.Struct:
 		d.checkStruct(node, t, path)
 	case reflect.Slice:
@@ -135,6 +137,19 @@ func (d *document) check(node *yaml.Node, t reflect.Type, path string) {
 		}
 		if err := node.Decode(reflect.New(t).Interface()); err != nil {
 			d.addf(node, "%s: %q is not a %s", label(path), node.Value, t.Kind())
+		}
+	}
+}
+
+// checkFree notes repeated fields, anchors and aliases below a value of any form.
+func (d *document) checkFree(node *yaml.Node, path string) {
+	free := reflect.TypeFor[any]()
+	switch node.Kind {
+	case yaml.MappingNode:
+		d.eachField(node, func(key, value *yaml.Node) { d.check(value, free, path+"."+key.Value) })
+	case yaml.SequenceNode:
+		for i, item := range node.Content {
+			d.check(item, free, fmt.Sprintf("%s[%d]", path, i))
 		}
 	}
 }
