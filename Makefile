@@ -13,7 +13,7 @@ FUZZTIME ?= 20s
 # The scanner needs it; without it naru builds all the same, without its scanner.
 export GOEXPERIMENT := jsonv2
 
-.PHONY: help build release demo test lint fuzz bench torture e2e docs clean
+.PHONY: help build release demo test lint fuzz bench torture e2e docs clean lab-tools lab-up lab-down lab-ssh lab-cut lab-on
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,32 @@ bench: build ## measure ratios against plain tools, in one run
 
 torture: build ## the full fault counts (CI runs a sample in e2e)
 	test/torture/run.sh full
+
+LAB ?= lab
+LABHOSTS := bin/lab-hosts -lab $(LAB) -cache $(CACHE)/lab
+HOST ?=
+CMD ?=
+
+bin/lab-hosts: $(wildcard test/lab/hosts/* test/lab/cmd/hosts/*)
+	go build -o $@ ./test/lab/cmd/hosts
+
+lab-tools: bin/lab-hosts
+	test/tools/tools.sh --dir $(TOOLS) systemd-nspawn debootstrap depmod nft ip >/dev/null
+
+lab-up: lab-tools ## start bare hosts on a segment of their own: docs/lab.md (root)
+	$(LABHOSTS) up $(HOST)
+
+lab-down: bin/lab-hosts ## stop them and remove all there was
+	$(LABHOSTS) down
+
+lab-ssh: bin/lab-hosts ## a shell on HOST, or CMD there
+	$(LABHOSTS) ssh $(HOST) $(CMD)
+
+lab-cut: bin/lab-hosts ## cut the power of HOST
+	$(LABHOSTS) cut $(HOST)
+
+lab-on: bin/lab-hosts ## give HOST its power back
+	$(LABHOSTS) on $(HOST)
 
 docs: ## rewrite docs/cli from the programs
 	go test ./cmd/... -run TestDocs -update

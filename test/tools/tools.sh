@@ -154,6 +154,10 @@ for tool; do
 	jq) apt_tool jq jq ;;
 	openssl) apt_tool openssl openssl ;;
 	ip) apt_tool ip iproute2 ;;
+	nft) apt_tool nft nftables ;;
+	systemd-nspawn) apt_tool systemd-nspawn systemd-container ;;
+	debootstrap) apt_tool debootstrap debootstrap ;;
+	depmod) apt_tool depmod kmod ;;
 	*) die "unknown tool \"$tool\"" ;;
 	esac
 done
