@@ -53,6 +53,13 @@ type ComponentSpec struct {
 	Steps        []Step        `yaml:"steps,omitempty"`
 	RuntimePulls []RuntimePull `yaml:"runtimePulls,omitempty"`
 	PhoneHome    []PhoneHome   `yaml:"phoneHome,omitempty"`
+	// APIVersions are those that the component brings without a CRD in its charts or
+	// manifests, as "group/version" or "group/version/Kind": operators make them.
+	APIVersions []string `yaml:"apiVersions,omitempty"`
+	// NotImages are what image discovery has to leave alone, Allow the addresses
+	// that the sealed check has to.
+	NotImages []NotImage  `yaml:"notImages,omitempty"`
+	Allow     []Allowance `yaml:"allow,omitempty"`
 	// Supply is SupplyUser where upstream forbids redistribution; SupplyNote says
 	// what the user has to put where.
 	Supply     Supply `yaml:"supply,omitempty"`
@@ -157,6 +164,7 @@ func (c *ComponentSpec) validate(doc *document, at string) {
 	c.validatePackages(doc, at)
 	c.validateSteps(doc, at)
 	c.validateRuntime(doc, at)
+	c.validateDiscovery(doc, at)
 	names := map[string]bool{}
 	for i := range c.Files {
 		f := &c.Files[i]

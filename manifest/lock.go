@@ -28,6 +28,7 @@ type Lock struct {
 	Kind       string        `yaml:"kind"`
 	Release    string        `yaml:"release"`
 	Images     []LockedImage `yaml:"images,omitempty"`
+	Charts     []LockedChart `yaml:"charts,omitempty"`
 	Files      []LockedFile  `yaml:"files,omitempty"`
 }
 
@@ -114,6 +115,9 @@ func DecodeLock(file string, data []byte) (*Lock, error) {
 			checkDigest(doc, fmt.Sprintf("%s.referrers[%d].subject", at, j), r.Subject)
 		}
 	}
+	for i := range l.Charts {
+		l.Charts[i].validate(doc, fmt.Sprintf("charts[%d]", i))
+	}
 	for i, f := range l.Files {
 		checkDigest(doc, fmt.Sprintf("files[%d].digest", i), f.Digest)
 		for j, m := range f.Members {
@@ -124,6 +128,11 @@ func DecodeLock(file string, data []byte) (*Lock, error) {
 	for i := 1; i < len(l.Images); i++ {
 		if l.Images[i].Ref == l.Images[i-1].Ref {
 			doc.errorf("images", "image %q is locked twice", l.Images[i].Ref)
+		}
+	}
+	for i := 1; i < len(l.Charts); i++ {
+		if compareCharts(l.Charts[i], l.Charts[i-1]) == 0 {
+			doc.errorf("charts", "chart %q of component %q is locked twice", l.Charts[i].Name, l.Charts[i].Component)
 		}
 	}
 	for i := 1; i < len(l.Files); i++ {
@@ -164,6 +173,7 @@ func (l *Lock) sort() {
 			return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Digest, b.Digest))
 		})
 	}
+	slices.SortFunc(l.Charts, compareCharts)
 	slices.SortFunc(l.Files, compareFiles)
 }
 
@@ -219,6 +229,7 @@ func (l *Lock) Merge(over *Lock) *Lock {
 		}
 	}
 	out.Files = append(out.Files, over.Files...)
+	out.Charts = mergeCharts(l.Charts, over.Charts)
 	out.sort()
 	return out
 }
