@@ -36,7 +36,7 @@ demo: build ## build, sign, verify, serve and push the demo release from a simul
 	go run ./test/demo -bin bin -cache $(CACHE)/lab -out bundles/demo
 
 test: ## run the unit and integration tests
-	test/tools/tools.sh --dir $(TOOLS) docker-registry zstd
+	test/tools/tools.sh --dir $(TOOLS) docker-registry zstd rpmbuild createrepo_c gpg
 	go test -timeout 20m ./...
 
 lint: ## run golangci-lint

@@ -158,6 +158,10 @@ for tool; do
 	systemd-nspawn) apt_tool systemd-nspawn systemd-container ;;
 	debootstrap) apt_tool debootstrap debootstrap ;;
 	depmod) apt_tool depmod kmod ;;
+	rpmbuild) apt_tool rpmbuild rpm ;;
+	createrepo_c) apt_tool createrepo_c createrepo-c ;;
+	dnf) apt_tool dnf dnf ;;
+	gpg) apt_tool gpg gnupg ;;
 	*) die "unknown tool \"$tool\"" ;;
 	esac
 done
