@@ -21,6 +21,12 @@ type Content struct {
 	Charts     []Chart         `yaml:"charts,omitempty"`
 	Files      []File          `yaml:"files,omitempty"`
 	Packages   []Packages      `yaml:"packages,omitempty"`
+	// Distributions are ids of further operating systems whose packages are carried.
+	Distributions []string `yaml:"distributions,omitempty"`
+	// Systems describe distributions, or replace those of the release by the same id.
+	Systems []DistributionSpec `yaml:"systems,omitempty"`
+	// Keyrings are armoured OpenPGP keys by the name that sources call them by.
+	Keyrings map[string]string `yaml:"keyrings,omitempty"`
 
 	// Raw is the file as it was read.
 	Raw []byte `yaml:"-"`
@@ -47,6 +53,7 @@ func DecodeContent(file string, data []byte) (*Content, error) {
 			seen[id] = true
 		}
 	}
+	c.validateSystems(doc)
 	loose := c.loose()
 	loose.validate(doc, "")
 	if loose.carries() && seen[SiteComponent] {
@@ -54,6 +61,22 @@ func DecodeContent(file string, data []byte) (*Content, error) {
 	}
 	c.Files = loose.Files
 	return &c, doc.err()
+}
+
+func (c *Content) validateSystems(doc *document) {
+	for i, id := range c.Distributions {
+		if !idRE.MatchString(id) {
+			doc.errorf(fmt.Sprintf("distributions[%d]", i), "distribution id %q is not a name", id)
+		}
+	}
+	for i := range c.Systems {
+		c.Systems[i].validate(doc, fmt.Sprintf("systems[%d].", i))
+	}
+	for name := range c.Keyrings {
+		if !idRE.MatchString(name) {
+			doc.errorf("keyrings", "keyring %q is not a name", name)
+		}
+	}
 }
 
 // loose is the component that the loose images and files become.

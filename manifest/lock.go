@@ -30,6 +30,8 @@ type Lock struct {
 	Images     []LockedImage `yaml:"images,omitempty"`
 	Charts     []LockedChart `yaml:"charts,omitempty"`
 	Files      []LockedFile  `yaml:"files,omitempty"`
+	// Packages pins OS packages, an entry a distribution and platform.
+	Packages []LockedPackages `yaml:"packages,omitempty"`
 }
 
 // LockedImage pins one image reference.
@@ -124,7 +126,15 @@ func DecodeLock(file string, data []byte) (*Lock, error) {
 			checkDigest(doc, fmt.Sprintf("files[%d].members[%d].digest", i, j), m.Digest)
 		}
 	}
+	for i := range l.Packages {
+		l.Packages[i].validate(doc, fmt.Sprintf("packages[%d]", i))
+	}
 	l.sort()
+	for i := 1; i < len(l.Packages); i++ {
+		if comparePackageSets(l.Packages[i], l.Packages[i-1]) == 0 {
+			doc.errorf("packages", "packages of %q are locked twice for platform %q", l.Packages[i].Distribution, l.Packages[i].Platform)
+		}
+	}
 	for i := 1; i < len(l.Images); i++ {
 		if l.Images[i].Ref == l.Images[i-1].Ref {
 			doc.errorf("images", "image %q is locked twice", l.Images[i].Ref)
@@ -175,6 +185,10 @@ func (l *Lock) sort() {
 	}
 	slices.SortFunc(l.Charts, compareCharts)
 	slices.SortFunc(l.Files, compareFiles)
+	slices.SortFunc(l.Packages, comparePackageSets)
+	for i := range l.Packages {
+		l.Packages[i].sort()
+	}
 }
 
 func compareFiles(a, b LockedFile) int {
@@ -230,6 +244,7 @@ func (l *Lock) Merge(over *Lock) *Lock {
 	}
 	out.Files = append(out.Files, over.Files...)
 	out.Charts = mergeCharts(l.Charts, over.Charts)
+	out.Packages = l.mergePackages(over)
 	out.sort()
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Packages lists OS packages that a component needs on hosts. Their closure over
@@ -12,6 +13,8 @@ import (
 type Packages struct {
 	// Distributions the names are for, by id; empty for all that are selected.
 	Distributions []string `yaml:"distributions,omitempty"`
+	// Platforms narrows the selected platforms; empty for all of them.
+	Platforms []string `yaml:"platforms,omitempty"`
 	// Names of packages; one may carry "=version" to be pinned to it.
 	Names []string `yaml:"names"`
 	Note  string   `yaml:"note,omitempty"`
@@ -32,6 +35,12 @@ type Distribution struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string `yaml:"kind"`
 
+	DistributionSpec `yaml:",inline"`
+}
+
+// DistributionSpec is a distribution without its document head, as a Content file
+// holds it.
+type DistributionSpec struct {
 	ID     string `yaml:"id"`
 	Title  string `yaml:"title,omitempty"`
 	Family Family `yaml:"family"`
@@ -58,7 +67,8 @@ type PackageSource struct {
 	Sections []string `yaml:"sections,omitempty"`
 	// Platforms that the source is for; empty for all.
 	Platforms []string `yaml:"platforms,omitempty"`
-	// Keyring names the vendor keyring that naru carries.
+	// Keyring names the vendor's keys: keyrings/<name>.asc of the release, a keyring
+	// of a content file, or one that naru carries (see Keyring).
 	Keyring string `yaml:"keyring"`
 	// SHA256 is the checksum of InRelease or repomd.xml; where it is missing the
 	// lock pins it.
@@ -84,14 +94,17 @@ func (c *ComponentSpec) validatePackages(doc *document, at string) {
 				doc.errorf(fmt.Sprintf("%s.distributions[%d]", at, j), "distribution id %q is not a name", id)
 			}
 		}
+		validatePlatforms(doc, at+".platforms", p.Platforms)
 	}
 }
 
-// For are the names that are meant for a distribution, sorted, each once.
-func (c *ComponentSpec) PackagesFor(distribution string) []string {
+// PackagesFor are the names that are meant for a distribution on a platform,
+// sorted, each once.
+func (c *ComponentSpec) PackagesFor(distribution, platform string) []string {
 	var out []string
 	for _, p := range c.Packages {
-		if len(p.Distributions) == 0 || slices.Contains(p.Distributions, distribution) {
+		if (len(p.Distributions) == 0 || slices.Contains(p.Distributions, distribution)) &&
+			(len(p.Platforms) == 0 || slices.Contains(p.Platforms, platform)) {
 			out = append(out, p.Names...)
 		}
 	}
@@ -106,28 +119,50 @@ func DecodeDistribution(file string, data []byte) (*Distribution, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.validate(doc, "")
+	return &d, doc.err()
+}
+
+// validate notes what is wrong; at is the distribution's path in doc, with a dot
+// behind it.
+func (d *DistributionSpec) validate(doc *document, at string) {
 	if !idRE.MatchString(d.ID) {
-		doc.errorf("id", "id %q: want lower-case letters, digits and single . _ - between them", d.ID)
+		doc.errorf(at+"id", "id %q: want lower-case letters, digits and single . _ - between them", d.ID)
 	}
 	if d.Family != FamilyDeb && d.Family != FamilyRPM {
-		doc.errorf("family", "family %q: want deb or rpm", d.Family)
+		doc.errorf(at+"family", "family %q: want deb or rpm", d.Family)
 	}
 	if d.OS == "" || len(d.Versions) == 0 {
-		doc.errorf("os", "os and versions say which hosts the distribution is for; both are needed")
+		doc.errorf(at+"os", "os and versions say which hosts the distribution is for; both are needed")
 	}
 	if len(d.Sources) == 0 {
-		doc.errorf("sources", "no sources")
+		doc.errorf(at+"sources", "no sources")
 	}
 	seen := map[string]bool{}
 	for i := range d.Sources {
-		p := fmt.Sprintf("sources[%d]", i)
+		p := fmt.Sprintf("%ssources[%d]", at, i)
 		if seen[d.Sources[i].Name] {
 			doc.errorf(p+".name", "source %q is listed twice", d.Sources[i].Name)
 		}
 		seen[d.Sources[i].Name] = true
 		d.Sources[i].validate(doc, p, d.Family)
 	}
-	return &d, doc.err()
+}
+
+// Matches tells whether a distribution is the one of a host, by ID and VERSION_ID
+// of its os-release(5).
+func (d *DistributionSpec) Matches(id, version string) bool {
+	return d.OS == id && slices.ContainsFunc(d.Versions, func(v string) bool {
+		return version == v || strings.HasPrefix(version, v+".")
+	})
+}
+
+// Address is the source's URL with the architecture's name in it.
+func (s *PackageSource) Address(arch string) string { return strings.ReplaceAll(s.URL, "$arch", arch) }
+
+// For tells whether a source is for a platform.
+func (s *PackageSource) For(platform string) bool {
+	return len(s.Platforms) == 0 || slices.Contains(s.Platforms, platform)
 }
 
 func (s *PackageSource) validate(doc *document, at string, family Family) {
@@ -141,8 +176,8 @@ func (s *PackageSource) validate(doc *document, at string, family Family) {
 	if deb := family == FamilyDeb; deb != (s.Suite != "") || deb != (len(s.Sections) > 0) {
 		doc.errorf(at, "source %q: deb sources have a suite and sections, others have neither", s.Name)
 	}
-	if s.Keyring == "" {
-		doc.errorf(at, "source %q names no keyring", s.Name)
+	if !idRE.MatchString(s.Keyring) {
+		doc.errorf(at+".keyring", "source %q: keyring %q is not a name", s.Name, s.Keyring)
 	}
 	if s.SHA256 != "" && !sha256RE.MatchString(s.SHA256) {
 		doc.errorf(at+".sha256", "sha256 %q: want 64 lower-case hex digits", s.SHA256)

@@ -46,6 +46,8 @@ type ReleaseSet struct {
 	Specs map[string]*ComponentSpec
 	// Systems are the distributions by id.
 	Systems map[string]*Distribution
+	// Keyrings are the armoured OpenPGP keys of keyrings/<name>.asc, by name.
+	Keyrings map[string][]byte
 	// Shipped is the lock that comes with the release; empty when it has none.
 	Shipped *Lock
 	// Raw are the bytes of each file as loaded, by path ("release.yaml",
@@ -95,7 +97,7 @@ func (e *NoReleaseError) Unwrap() error { return fs.ErrNotExist }
 // lock, collecting the mistakes of all files. A release that is not there is
 // fs.ErrNotExist, with the ones there are named.
 func LoadRelease(fsys fs.FS, name string) (*ReleaseSet, error) {
-	set := &ReleaseSet{Specs: map[string]*ComponentSpec{}, Systems: map[string]*Distribution{}, Raw: map[string][]byte{}}
+	set := &ReleaseSet{Specs: map[string]*ComponentSpec{}, Systems: map[string]*Distribution{}, Keyrings: map[string][]byte{}, Raw: map[string][]byte{}}
 	data, err := fs.ReadFile(fsys, path.Join(name, "release.yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
 		names, _ := ReleaseNames(fsys)
@@ -155,8 +157,26 @@ func (s *ReleaseSet) loadDistributions(fsys fs.FS, name string) error {
 		}
 		s.Raw[rel] = data
 		s.Systems[id] = d
+		errs = append(errs, s.loadKeyrings(fsys, name, d))
 	}
 	return errors.Join(errs...)
+}
+
+// loadKeyrings loads those keyrings of a distribution that the release holds.
+func (s *ReleaseSet) loadKeyrings(fsys fs.FS, name string, d *Distribution) error {
+	for _, source := range d.Sources {
+		rel := path.Join("keyrings", source.Keyring+".asc")
+		data, err := fs.ReadFile(fsys, path.Join(name, rel))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("loading keyring %q: %w", source.Keyring, err)
+		}
+		s.Raw[rel] = data
+		s.Keyrings[source.Keyring] = data
+	}
+	return nil
 }
 
 func (s *ReleaseSet) loadLock(fsys fs.FS, name string) error {

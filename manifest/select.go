@@ -15,6 +15,8 @@ type SelectOptions struct {
 	With, Without []string
 	// Platforms replaces those of the release.
 	Platforms []string
+	// Distributions are ids that replace those of the release and of content files.
+	Distributions []string
 }
 
 // Selection is what a bundle carries: components closed over requires, in
@@ -25,12 +27,15 @@ type Selection struct {
 	Profile    string
 	Platforms  []string
 	Components []*ComponentSpec
+	// Distributions are those whose packages are carried, sorted by id.
+	Distributions []*Distribution
 	// Pulled maps each component that nobody asked for to one that requires it.
 	Pulled map[string]string
 	// Own are the components that came from content files.
 	Own map[string]bool
 
-	asked []string // by flag
+	asked    []string // by flag
+	keyrings map[string][]byte
 }
 
 // IDs are the selected components' ids in install order.
@@ -89,6 +94,9 @@ func Select(set *ReleaseSet, contents []*Content, opts SelectOptions) (*Selectio
 	sel.Own = map[string]bool{}
 	for _, id := range p.own {
 		sel.Own[id] = true
+	}
+	if err := sel.chooseDistributions(set, contents, opts.Distributions); err != nil {
+		return nil, err
 	}
 	asked = append(asked, p.own...)
 	asked = append(asked, opts.With...)

@@ -112,14 +112,14 @@ func installerDir(given string) (string, error) {
 
 func printBuild(w io.Writer, r *build.Result) error {
 	if r.DryRun {
-		_, err := fmt.Fprintf(w, "%d images, %d files, %s of content; %s to fetch, %s needed in the cache and %s in %s\n",
-			r.Images, r.Files, progress.Bytes(r.Bytes), progress.Bytes(r.Fetched), progress.Bytes(r.NeededCache), progress.Bytes(r.NeededOut), r.Out)
+		_, err := fmt.Fprintf(w, "%d images, %d files, %d OS packages, %s of content; %s to fetch, %s needed in the cache and %s in %s\n",
+			r.Images, r.Files, r.Packages, progress.Bytes(r.Bytes), progress.Bytes(r.Fetched), progress.Bytes(r.NeededCache), progress.Bytes(r.NeededOut), r.Out)
 		return err
 	}
 	rows := [][]string{
 		{"bundle", r.Bundle},
 		{"release", r.Release},
-		{"content", fmt.Sprintf("%d images, %d files, %d blobs, %s", r.Images, r.Files, r.Blobs, progress.Bytes(r.Bytes))},
+		{"content", fmt.Sprintf("%d images, %d files, %d OS packages, %d blobs, %s", r.Images, r.Files, r.Packages, r.Blobs, progress.Bytes(r.Bytes))},
 		{"scan", r.Scan},
 		{"signed", signedText(r)},
 	}

@@ -81,5 +81,29 @@ func artifactsOf(lock *manifest.Lock) []listed {
 	for _, f := range lock.Files {
 		out = append(out, listed{Kind: manifest.ArtifactFile, Name: f.Component + "/" + f.Name + ":" + f.Version, Platform: f.Platform, Digest: f.Digest.String(), Size: f.Size, Source: f.URL, PinnedBy: f.PinnedBy})
 	}
+	for _, p := range lock.Packages {
+		for _, s := range p.Sources {
+			out = append(out, listed{Kind: kindMetadata, Name: p.Distribution + "/" + s.Name, Platform: p.Platform, Digest: s.Digest.String(), Size: s.Total(), Source: s.URL, PinnedBy: p.PinnedBy})
+		}
+		for _, e := range p.Packages {
+			out = append(out, listed{Kind: kindPackage, Name: p.Distribution + "/" + e.Name + "=" + e.Version, Platform: p.Platform, Digest: e.Digest.String(), Size: e.Size, Source: p.Source(e.Source).URL + "/" + e.Path, PinnedBy: p.PinnedBy})
+		}
+	}
 	return out
+}
+
+// Kinds of the list for what is an artifact only together: OS packages and the
+// metadata of their sources.
+const (
+	kindPackage  manifest.ArtifactKind = "package"
+	kindMetadata manifest.ArtifactKind = "metadata"
+)
+
+// distributionsOf counts the distributions that a lock pins.
+func distributionsOf(lock *manifest.Lock) int {
+	seen := map[string]bool{}
+	for _, p := range lock.Packages {
+		seen[p.Distribution] = true
+	}
+	return len(seen)
 }

@@ -24,7 +24,7 @@ func newLock() *cobra.Command {
 	var o lockOptions
 	cmd := &cobra.Command{
 		Use:   "lock [flags]",
-		Short: "Pin every image and file of a release by digest",
+		Short: "Pin every image, file and OS package of a release by digest",
 		Long: `lock asks the registries and file servers for everything a release names by
 version and writes the digests. What a lock pins already is kept; a tag that moved
 since is an error that names both digests, unless --update says to take the new one.
@@ -37,7 +37,7 @@ A file that --out names is taken as the lock when no other is given.`,
 	}
 	o.source.add(cmd)
 	cmd.Flags().StringVar(&o.out, "out", "-", "file to write, - for standard output")
-	cmd.Flags().StringArrayVar(&o.update, "update", nil, "image reference to pin anew (may be repeated)")
+	cmd.Flags().StringArrayVar(&o.update, "update", nil, "image reference, component/file or distribution to pin anew (may be repeated)")
 	return cmd
 }
 
@@ -67,6 +67,6 @@ func runLock(ctx context.Context, o lockOptions, stdout, stderr io.Writer) (err 
 	if err := atomicfile.Write(o.out, data, os.FileMode(0o644)); err != nil {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
-	obs.Note(fmt.Sprintf("%d images and %d files locked in %s", len(lock.Images), len(lock.Files), o.out))
+	obs.Note(fmt.Sprintf("%d images, %d files and the packages of %d distributions locked in %s", len(lock.Images), len(lock.Files), distributionsOf(lock), o.out))
 	return nil
 }

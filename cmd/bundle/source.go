@@ -25,6 +25,7 @@ type sourceFlags struct {
 	with      []string
 	without   []string
 	platforms []string
+	distros   []string
 	lock      string
 	cache     string
 	maps      []string
@@ -41,6 +42,7 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 	fl.StringSliceVar(&f.with, "with", nil, "further components, by id")
 	fl.StringSliceVar(&f.without, "without", nil, "components to leave out, by id")
 	fl.StringSliceVar(&f.platforms, "platform", nil, "platforms to carry, as in linux/amd64 (default: those of the release)")
+	fl.StringSliceVar(&f.distros, "distro", nil, "distributions to carry OS packages for, as in debian-12 (default: those of the release and content files)")
 	fl.StringVar(&f.lock, "lock", "", "lock file put over the one the release ships")
 	fl.StringVar(&f.cache, "cache", "", "folder for fetched content (default: naru in the user's cache folder)")
 	fl.StringArrayVar(&f.maps, "registry-map", nil, "fetch HOST from elsewhere: HOST=MIRROR[/PREFIX] (may be repeated)")
@@ -72,7 +74,7 @@ func (f *sourceFlags) options(obs progress.Observer) (build.Options, error) {
 	}
 	opts := build.Options{
 		ContentFiles: f.contents,
-		Select:       manifest.SelectOptions{Profile: f.profile, With: f.with, Without: f.without, Platforms: f.platforms},
+		Select:       manifest.SelectOptions{Profile: f.profile, With: f.with, Without: f.without, Platforms: f.platforms, Distributions: f.distros},
 		LockFile:     f.lock,
 		CacheDir:     f.cache,
 		Jobs:         f.jobs,

@@ -36,7 +36,9 @@ type artifact interface {
 // artifacts lists everything carried, in install order.
 func (r *run) artifacts() []artifact {
 	var out []artifact
+	told := map[string]bool{}
 	for _, c := range r.selection.Components {
+		out = append(out, r.packageArtifacts(c.ID, told)...)
 		for _, img := range r.images[c.ID] {
 			out = append(out, img)
 		}

@@ -32,9 +32,10 @@ type run struct {
 	store  *store.Store
 	mirror *mirror.Mirror
 	// pin
-	images map[string][]*pinnedImage // by component
-	files  map[string][]*pinnedFile
-	locked *manifest.Lock // of exactly what the bundle carries
+	images  map[string][]*pinnedImage // by component
+	files   map[string][]*pinnedFile
+	systems []*system      // with OS packages
+	locked  *manifest.Lock // of exactly what the bundle carries
 	// pinning guards what pin's workers note.
 	pinning sync.Mutex
 	pins    *manifest.Lock // found by this run
@@ -91,6 +92,7 @@ type Result struct {
 	Signed   bool     `json:"signed"`
 	Images   int      `json:"images"`
 	Files    int      `json:"files"`
+	Packages int      `json:"packages"` // OS package files
 	Blobs    int      `json:"blobs"`
 	Bytes    int64    `json:"bytes"`   // content, unpacked
 	Fetched  int64    `json:"fetched"` // bytes asked of the network for layers

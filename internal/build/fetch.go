@@ -49,6 +49,9 @@ func (r *run) fetch(ctx context.Context) error {
 	if err := r.fetchFiles(ctx); err != nil {
 		return err
 	}
+	if err := r.fetchPackages(ctx); err != nil {
+		return err
+	}
 	if err := r.encodeManifests(ctx); err != nil {
 		return err
 	}
@@ -96,6 +99,11 @@ func (r *run) forecast(requests []mirror.BlobRequest, missing int64) error {
 			}
 		}
 	}
+	osPackages := r.packageFiles()
+	for _, f := range osPackages {
+		content += f.Size
+	}
+	missing += r.carrier().Missing(osPackages)
 	res := &r.result
 	res.Release, res.Out, res.Bytes, res.Fetched, res.NeededCache, res.NeededOut = r.selection.Name, r.opts.OutDir, content, missing, missing, content
 	for id, by := range r.selection.Pulled {
@@ -103,7 +111,8 @@ func (r *run) forecast(requests []mirror.BlobRequest, missing int64) error {
 	}
 	slices.Sort(res.Pulled)
 	res.Images, res.Files = r.count()
-	r.opts.Progress.Note(fmt.Sprintf("%d images and %d files, %s; %s to fetch", res.Images, res.Files, progress.Bytes(content), progress.Bytes(missing)))
+	res.Packages = r.countPackages()
+	r.opts.Progress.Note(fmt.Sprintf("%d images, %d files and %d OS packages, %s; %s to fetch", res.Images, res.Files, res.Packages, progress.Bytes(content), progress.Bytes(missing)))
 	if missing > 0 {
 		free, err := freeSpace(r.store.Dir())
 		if err != nil {

@@ -177,6 +177,9 @@ func (r *run) contentFlags() []string {
 	for _, id := range r.opts.Select.Without {
 		flags = append(flags, "--without="+id)
 	}
+	for _, id := range r.opts.Select.Distributions {
+		flags = append(flags, "--distro="+id)
+	}
 	slices.Sort(flags)
 	return flags
 }

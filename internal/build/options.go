@@ -54,7 +54,8 @@ type Options struct {
 	Replace bool
 	// DryRun stops after the plan.
 	DryRun bool
-	// Unpin lists image references, and files as component/name, to be pinned anew.
+	// Unpin lists image references, files as component/name, and distributions, whose
+	// packages and metadata are meant, to be pinned anew.
 	Unpin []string
 	// PinnedBy is recorded for what this run pins; empty for "this build".
 	PinnedBy manifest.PinnedBy

@@ -53,7 +53,10 @@ func (r *run) pin(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return r.fetchUnpinnedFiles(ctx)
+	if err := r.fetchUnpinnedFiles(ctx); err != nil {
+		return err
+	}
+	return r.pinPackages(ctx)
 }
 
 // pinFiles puts the files of the selection under the lock.
@@ -375,6 +378,13 @@ func (r *run) unpin() error {
 		}
 		kept.Files = append(kept.Files, f)
 	}
+	for _, p := range r.lock.Packages {
+		if slices.Contains(r.opts.Unpin, p.Distribution) {
+			found[p.Distribution] = true
+			continue
+		}
+		kept.Packages = append(kept.Packages, p)
+	}
 	for _, name := range r.opts.Unpin {
 		if !found[name] {
 			return &manifest.ChoiceError{Msg: fmt.Sprintf("pinning %q anew: the lock does not have it", name)}
@@ -411,7 +421,11 @@ func (r *run) refuseUnpinned(platforms []ocispec.Platform) error {
 			names = append(names, f.sources[i].Component+"/"+f.sources[i].Name)
 		}
 	}
-	if len(names) > 0 {
+	unpinned, err := r.unpinnedPackages()
+	if err != nil {
+		return err
+	}
+	if names = append(names, unpinned...); len(names) > 0 {
 		slices.Sort(names)
 		return &UnpinnedError{Names: names}
 	}
@@ -429,9 +443,11 @@ func (r *run) completeLock() (*manifest.Lock, error) {
 			}
 		case *pinnedFile:
 			lock.Files = append(lock.Files, a.locked(r.opts.PinnedBy)...)
+		case *packageArtifact: // lockedPackages has them
 		default:
 			return nil, errors.New("completing the lock: an artifact of unknown kind")
 		}
 	}
+	lock.Packages = r.lockedPackages()
 	return lock, nil
 }

@@ -1,0 +1,98 @@
+package packages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"naru/manifest"
+	"naru/pkg/mirror"
+)
+
+// File is a file of a distribution that is carried.
+type File struct {
+	// URL it is to be had at.
+	URL    string
+	Digest digest.Digest
+	Size   int64
+	// main is the source whose main metadata file it is.
+	main string
+}
+
+// FilesOf lists the metadata and package files that a lock entry pins, each digest
+// once.
+func FilesOf(locked *manifest.LockedPackages) []File {
+	var out []File
+	seen := map[digest.Digest]bool{}
+	add := func(f File) {
+		if !seen[f.Digest] {
+			seen[f.Digest] = true
+			out = append(out, f)
+		}
+	}
+	for _, s := range locked.Sources {
+		for _, m := range s.Files {
+			f := File{URL: join(s.URL, m.Path), Digest: m.Digest, Size: m.Size}
+			if m.Digest == s.Digest {
+				f.main = s.Name
+			}
+			add(f)
+		}
+	}
+	for _, p := range locked.Packages {
+		add(File{URL: join(locked.Source(p.Source).URL, p.Path), Digest: p.Digest, Size: p.Size})
+	}
+	return out
+}
+
+// Missing are the bytes of files that the store lacks.
+func (c *Carrier) Missing(files []File) int64 {
+	var total int64
+	for _, f := range files {
+		if !c.store.Has(f.Digest, f.Size) {
+			total += f.Size
+		}
+	}
+	return total
+}
+
+// FetchAll brings everything that a lock entry pins into the store and has the
+// family verify it. Other content than is pinned is a *MovedSnapshotError where it is
+// the main metadata file of a source, and a *mirror.MismatchError else.
+func (c *Carrier) FetchAll(ctx context.Context, req Request, locked *manifest.LockedPackages) error {
+	resolver, err := c.resolver(req)
+	if err != nil {
+		return err
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(c.jobs)
+	for _, f := range FilesOf(locked) {
+		group.Go(func() error {
+			if err := gctx.Err(); err != nil {
+				return err
+			}
+			return c.fetchPinned(gctx, req, f)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return resolver.Verify(ctx, c, req, locked)
+}
+
+func (c *Carrier) fetchPinned(ctx context.Context, req Request, f File) error {
+	got, size, err := c.Fetch(ctx, f.URL, f.Digest)
+	var mismatch *mirror.MismatchError
+	switch {
+	case errors.As(err, &mismatch) && f.main != "" && mismatch.Got != "":
+		return &MovedSnapshotError{Distribution: req.Distribution.ID, Source: f.main, URL: f.URL, Pinned: f.Digest, Now: mismatch.Got}
+	case err != nil:
+		return fmt.Errorf("fetching packages of %q for %s: %w", req.Distribution.ID, req.Platform, err)
+	case size != f.Size:
+		return fmt.Errorf("fetching packages of %q for %s: %s, %s, has %d bytes, the lock says %d", req.Distribution.ID, req.Platform, f.URL, got, size, f.Size)
+	}
+	return nil
+}
