@@ -39,11 +39,6 @@ func (s *Selection) chooseDistributions(set *ReleaseSet, contents []*Content, as
 			continue
 		}
 		s.Distributions = append(s.Distributions, d)
-		for _, source := range d.Sources {
-			if _, err := s.Keyring(source.Keyring); err != nil {
-				errs = append(errs, choicef("choosing distribution %q: source %q names keyring %q, which neither the release, a content file nor naru has", id, source.Name, source.Keyring))
-			}
-		}
 	}
 	return errors.Join(errs...)
 }

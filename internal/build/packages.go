@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,6 +83,9 @@ func (r *run) pinPackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkKeyrings(requests); err != nil {
+		return err
+	}
 	carrier := r.carrier()
 	for _, q := range requests {
 		locked, err := carrier.Resolve(ctx, q)
@@ -97,6 +101,22 @@ func (r *run) pinPackages(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// checkKeyrings finds out before anything is fetched whether there are keys to verify
+// each source with.
+func checkKeyrings(requests []packages.Request) error {
+	var errs []error
+	told := map[string]bool{}
+	for _, q := range requests {
+		for _, s := range q.Sources() {
+			if _, err := q.Keyring(s.Keyring); err != nil && !told[q.Distribution.ID+s.Name] {
+				told[q.Distribution.ID+s.Name] = true
+				errs = append(errs, fmt.Errorf("pinning packages of %q, source %q: %w", q.Distribution.ID, s.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (r *run) addSet(s packages.Set) {
