@@ -86,24 +86,6 @@ type Builder struct {
 	Flags       []string          `json:"flags,omitempty"`
 }
 
-// ScanVerdict is the outcome of the vulnerability scan.
-type ScanVerdict string
-
-// Verdicts that this version writes. Skipped means that no scanner ran.
-const (
-	VerdictSkipped   ScanVerdict = "skipped"
-	VerdictNotJudged ScanVerdict = "not judged"
-)
-
-// Scan is the scan's verdict with what it rests on.
-type Scan struct {
-	Verdict        ScanVerdict   `json:"verdict"`
-	Database       digest.Digest `json:"database,omitempty"`
-	DatabaseDate   string        `json:"databaseDate,omitempty"`
-	Exceptions     []string      `json:"exceptions,omitempty"`
-	ScannerVersion string        `json:"scannerVersion,omitempty"`
-}
-
 // Encode returns the canonical bytes of b: compact JSON, fields in declaration
 // order, maps sorted, one trailing newline.
 func (b *Bundle) Encode() ([]byte, error) { return EncodeJSON(b) }

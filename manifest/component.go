@@ -60,6 +60,8 @@ type ComponentSpec struct {
 	// that the sealed check has to.
 	NotImages []NotImage  `yaml:"notImages,omitempty"`
 	Allow     []Allowance `yaml:"allow,omitempty"`
+	// SignedBy states who signs all images of the component upstream.
+	SignedBy *SignedBy `yaml:"signedBy,omitempty"`
 	// Supply is SupplyUser where upstream forbids redistribution; SupplyNote says
 	// what the user has to put where.
 	Supply     Supply `yaml:"supply,omitempty"`
@@ -82,8 +84,11 @@ type Image struct {
 	Runtime bool `yaml:"runtime,omitempty"`
 	// Artifact marks an OCI artifact that is no image (a scanner's database): it has
 	// no platforms and its config is not looked at.
-	Artifact bool   `yaml:"artifact,omitempty"`
-	Note     string `yaml:"note,omitempty"`
+	Artifact bool `yaml:"artifact,omitempty"`
+	// SignedBy states who signs the image upstream, for the build to check; it
+	// stands in the place of the component's.
+	SignedBy *SignedBy `yaml:"signedBy,omitempty"`
+	Note     string    `yaml:"note,omitempty"`
 }
 
 // File is a file to carry, one source a platform.
@@ -145,6 +150,7 @@ func (c *ComponentSpec) validate(doc *document, at string) {
 	if !versionRE.MatchString(c.Version) {
 		doc.errorf(at+"version", "version %q of component %q is missing or not a version", c.Version, c.ID)
 	}
+	c.SignedBy.validate(doc, at+"signedBy")
 	seen := map[string]bool{}
 	for i, img := range c.Images {
 		p := fmt.Sprintf("%simages[%d]", at, i)
@@ -156,6 +162,7 @@ func (c *ComponentSpec) validate(doc *document, at string) {
 		}
 		seen[img.Ref] = true
 		validatePlatforms(doc, p+".platforms", img.Platforms)
+		img.SignedBy.validate(doc, p+".signedBy")
 		if img.Runtime && img.Note == "" {
 			doc.errorf(p, "image %q is chosen at run time: its note must say by what", img.Ref)
 		}
