@@ -55,13 +55,3 @@ func KeyringNames() []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
-
-// KeyringNote says where a keyring that naru carries was had from and what was
-// compared; empty where there is no such note.
-func KeyringNote(name string) string {
-	data, err := keyrings.ReadFile("keyrings/" + name + ".txt")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(data))
-}
