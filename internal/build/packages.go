@@ -12,11 +12,14 @@ import (
 	"naru/manifest"
 	"naru/pkg/mirror"
 	"naru/pkg/mirror/packages"
+	"naru/pkg/mirror/packages/rpm"
 )
 
 // resolvers are the package systems that a build knows.
-func resolvers() map[manifest.Family]packages.Resolver {
-	return map[manifest.Family]packages.Resolver{}
+func (r *run) resolvers() map[manifest.Family]packages.Resolver {
+	return map[manifest.Family]packages.Resolver{
+		manifest.FamilyRPM: &rpm.Resolver{Note: r.opts.Progress.Note},
+	}
 }
 
 // system is a distribution of the selection with what is carried of it, one set a
@@ -130,7 +133,7 @@ func (r *run) addSet(s packages.Set) {
 }
 
 func (r *run) carrier() *packages.Carrier {
-	return packages.New(r.mirror, r.store, resolvers(), r.opts.Jobs)
+	return packages.New(r.mirror, r.store, r.resolvers(), r.opts.Jobs)
 }
 
 // unpinnedPackages names what --locked refuses: distributions that the lock does not

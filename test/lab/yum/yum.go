@@ -29,9 +29,9 @@ func (d *Distribution) Repository(name, arch string) string { return filepath.Jo
 // Build makes the lab's distribution below dir, which may be empty or missing. It
 // needs rpmbuild, rpmsign, createrepo_c, modifyrepo_c and gpg.
 func Build(ctx context.Context, dir string) (*Distribution, error) {
-	d := &Distribution{Dir: filepath.Join(dir, "repos"), gnupg: filepath.Join(dir, "gnupg")}
-	if err := d.makeKey(ctx); err != nil {
-		return nil, fmt.Errorf("building the yum lab: %w", err)
+	d, err := NewKey(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
 	if err := d.buildAll(ctx, filepath.Join(dir, "build"), Specs()); err != nil {
 		return nil, fmt.Errorf("building the yum lab: %w", err)
@@ -42,6 +42,15 @@ func Build(ctx context.Context, dir string) (*Distribution, error) {
 				return nil, fmt.Errorf("building the yum lab: %w", err)
 			}
 		}
+	}
+	return d, nil
+}
+
+// NewKey makes a key below dir and a distribution without packages.
+func NewKey(ctx context.Context, dir string) (*Distribution, error) {
+	d := &Distribution{Dir: filepath.Join(dir, "repos"), gnupg: filepath.Join(dir, "gnupg")}
+	if err := d.makeKey(ctx); err != nil {
+		return nil, fmt.Errorf("building the yum lab: %w", err)
 	}
 	return d, nil
 }
