@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"naru/manifest"
 )
 
 // maxDepth bounds how deep indexes may nest.
@@ -41,12 +43,14 @@ type catalog struct {
 	repos     map[string]*repository
 	names     []string // of repos, sorted
 	files     *fileTree
+	apt, yum  *packageTree
 	conflicts []Conflict
 }
 
 // newCatalog reads the manifests of all contents.
 func newCatalog(ctx context.Context, contents union) (*catalog, error) {
-	c := &catalog{repos: map[string]*repository{}, files: newFileTree(), conflicts: []Conflict{}}
+	c := &catalog{repos: map[string]*repository{}, files: newFileTree("/files/", fileElementRE), conflicts: []Conflict{},
+		apt: newPackageTree("/apt/"), yum: newPackageTree("/yum/")}
 	b := &builder{catalog: c, contents: contents, docs: map[digest.Digest]*manifestDoc{}}
 	for i, content := range contents {
 		for _, desc := range content.Index().Manifests {
@@ -63,7 +67,9 @@ func newCatalog(ctx context.Context, contents union) (*catalog, error) {
 		}
 	}
 	c.names = slices.Sorted(maps.Keys(c.repos))
-	c.conflicts = append(c.conflicts, c.files.conflicts...)
+	for _, t := range []*fileTree{c.files, c.apt.fileTree, c.yum.fileTree} {
+		c.conflicts = append(c.conflicts, t.conflicts...)
+	}
 	return c, nil
 }
 
@@ -97,10 +103,14 @@ func (b *builder) add(ctx context.Context, desc ocispec.Descriptor) error {
 		}
 		repo.tags[tag] = desc.Digest
 	}
-	if b.artifactType(desc) == fileArtifactType {
-		if err := b.addFiles(ctx, plain); err != nil {
-			return fmt.Errorf("reading files of %q: %w", ref, err)
-		}
+	switch b.artifactType(desc) {
+	case fileArtifactType:
+		err = b.addFiles(ctx, plain)
+	case manifest.PackagesArtifactType, manifest.MetadataArtifactType:
+		err = b.addPackages(ctx, plain)
+	}
+	if err != nil {
+		return fmt.Errorf("reading files of %q: %w", ref, err)
 	}
 	return nil
 }

@@ -24,6 +24,14 @@
 //	/files/<component>/<version>/<os>-<arch>/<name>     a carried file
 //	/files/<component>/<version>/all/<name>             one that fits all platforms
 //
+// # OS packages
+//
+//	/apt/<distribution>/<source>/...            as the vendor's archive has it, carried parts alone
+//	/yum/<distribution>/<source>/<arch>/...     likewise, a repository for each architecture
+//	/yum/<distribution>/naru.repo               the repositories as dnf wants to read them
+//	/yum/<distribution>/naru-<arch>.repo        those of one architecture
+//	/apt|yum/<distribution>/keyrings/<name>.asc the vendor's keys, as naru carries them
+//
 // # Others
 //
 //	/bundles    JSON: what is served

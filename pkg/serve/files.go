@@ -59,22 +59,26 @@ type file struct {
 	mode   string
 }
 
-// fileTree is the tree under /files/; paths have no slash at either end.
+// fileTree is a tree of files; paths have no slash at either end.
 type fileTree struct {
-	files map[string]file
+	// root is where it is served, with a slash at both ends: "/files/".
+	root string
+	// element tells what the elements of its paths may look like.
+	element *regexp.Regexp
+	files   map[string]file
 	// dirs maps a folder to the names in it, those of folders ending in a slash.
 	dirs      map[string]map[string]bool
 	conflicts []Conflict
 }
 
-func newFileTree() *fileTree {
-	return &fileTree{files: map[string]file{}, dirs: map[string]map[string]bool{"": {}}}
+func newFileTree(root string, element *regexp.Regexp) *fileTree {
+	return &fileTree{root: root, element: element, files: map[string]file{}, dirs: map[string]map[string]bool{"": {}}}
 }
 
 // put adds a file, over the one that had its path.
 func (t *fileTree) put(p string, f file) error {
 	for _, e := range strings.Split(p, "/") {
-		if !fileElementRE.MatchString(e) {
+		if !t.element.MatchString(e) {
 			return fmt.Errorf("adding file %q: %q is no name for a file or folder", p, e)
 		}
 	}
@@ -82,7 +86,7 @@ func (t *fileTree) put(p string, f file) error {
 		return fmt.Errorf("adding file %q: there is a folder of that name", p)
 	}
 	if old, ok := t.files[p]; ok && old.digest != f.digest {
-		t.conflicts = append(t.conflicts, Conflict{Name: "/files/" + p, Served: f.digest, Hidden: old.digest})
+		t.conflicts = append(t.conflicts, Conflict{Name: t.root + p, Served: f.digest, Hidden: old.digest})
 	}
 	t.files[p] = f
 	for name, dir := path.Base(p), parentDir(p); ; name, dir = path.Base(dir)+"/", parentDir(dir) {

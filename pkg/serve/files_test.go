@@ -78,7 +78,7 @@ func TestFileListing(t *testing.T) {
 }
 
 func TestFileTreeRefusesBadPaths(t *testing.T) {
-	tree := newFileTree()
+	tree := newFileTree("/files/", fileElementRE)
 	for _, p := range []string{"", "a/../b", "/a", "a//b", "a/.hidden", "a/b\\c", "a/b\x00", "../a", "-rf"} {
 		if err := tree.put(p, file{}); err == nil {
 			t.Errorf("path %q was taken", p)

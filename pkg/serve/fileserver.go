@@ -22,7 +22,9 @@ type FileList struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"` // "FileList"
 	// Path of the folder, with a slash at both ends.
-	Path    string      `json:"path"`
+	Path string `json:"path"`
+	// Root is the path of the tree's top.
+	Root    string      `json:"-"`
 	Entries []FileEntry `json:"entries"`
 }
 
@@ -34,9 +36,9 @@ type FileEntry struct {
 	Digest digest.Digest `json:"digest,omitempty"`
 }
 
-func (s *Server) serveFiles(w *recorder, r *http.Request) error {
-	p := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/files"), "/")
-	tree := s.catalog.files
+// serveTree answers for a path of a tree: a file, or the listing of a folder.
+func (s *Server) serveTree(w *recorder, r *http.Request, tree *fileTree) error {
+	p := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(tree.root, "/")), "/")
 	if f, ok := tree.files[p]; ok {
 		return s.serveFile(w, r, p, f)
 	}
@@ -75,7 +77,7 @@ func (s *Server) serveFile(w *recorder, r *http.Request, p string, f file) error
 
 // list is the listing of a folder, sorted by name.
 func (t *fileTree) list(dir string) *FileList {
-	list := &FileList{APIVersion: manifest.APIVersion, Kind: "FileList", Path: "/files/", Entries: []FileEntry{}}
+	list := &FileList{APIVersion: manifest.APIVersion, Kind: "FileList", Root: t.root, Path: t.root, Entries: []FileEntry{}}
 	if dir != "" {
 		list.Path += dir + "/"
 	}
@@ -94,7 +96,7 @@ const listingHTML = `<!DOCTYPE html>
 <body><h1>{{.Path}}</h1>
 <table>
 <tr><th align="left">Name</th><th align="right">Bytes</th><th align="left">Digest</th></tr>
-{{- if ne .Path "/files/"}}
+{{- if ne .Path .Root}}
 <tr><td><a href="../">../</a></td><td></td><td></td></tr>
 {{- end}}
 {{- range .Entries}}

@@ -154,7 +154,11 @@ func (s *Server) route(w *recorder, r *http.Request) error {
 	case registry:
 		return s.serveRegistry(w, r)
 	case path == "/files" || strings.HasPrefix(path, "/files/"):
-		return s.serveFiles(w, r)
+		return s.serveTree(w, r, s.catalog.files)
+	case path == "/apt" || strings.HasPrefix(path, "/apt/"):
+		return s.servePackages(w, r, s.catalog.apt)
+	case path == "/yum" || strings.HasPrefix(path, "/yum/"):
+		return s.servePackages(w, r, s.catalog.yum)
 	case path == "/bundles":
 		writeJSON(w, r, http.StatusOK, map[string]any{"bundles": s.bundles, "conflicts": s.catalog.conflicts})
 		return nil
