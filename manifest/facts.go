@@ -36,6 +36,9 @@ type Facts struct {
 	Nodes []NodeFacts
 	// Harbor is where the site's registry answers.
 	Harbor HarborFacts
+	// Depot is the base URL of the depot ("https://192.0.2.10:8443"), without a slash
+	// at its end; carried files are below its /files/.
+	Depot string
 	// CA is the site's certificate authority, PEM.
 	CA string
 	// TimeServers as names or addresses.
@@ -119,6 +122,7 @@ func SampleFacts(release, kubernetes string, c *ComponentSpec) *Facts {
 			{Name: "w1", Address: "192.0.2.21", Roles: []string{"worker"}, Disks: []string{"/dev/sdb"}},
 		},
 		Harbor:      HarborFacts{Host: "harbor.naru.test", URL: "https://harbor.naru.test", NodePort: 30003, TLSSecret: "harbor-tls"},
+		Depot:       "https://192.0.2.10:5000",
 		CA:          "-----BEGIN CERTIFICATE-----\nc2FtcGxl\n-----END CERTIFICATE-----\n",
 		TimeServers: []string{"192.0.2.1"},
 		Secrets:     map[string]string{},
