@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,12 +89,21 @@ func TestUpstreamFaults(t *testing.T) {
 type faultBase struct {
 	file, lock string
 	volume     string // SHA-256 of the volume of a build without faults
+	// cni is the object of the upstream that is the one file, with its SHA-256.
+	cni, cniSHA256 string
 }
 
 // newFaultBase builds it once, which pins everything.
 func newFaultBase(t *testing.T) *faultBase {
 	t.Helper()
-	base := &faultBase{file: write(t, "faults.yaml", faultContent(t))}
+	cni, err := w.layout.Catalog.File(cniURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := &faultBase{
+		file: write(t, "faults.yaml", fmt.Sprintf(faultContent, cniURL, cni.SHA256)),
+		cni:  "/files/" + strings.TrimPrefix(cniURL, "https://"), cniSHA256: cni.SHA256,
+	}
 	dir := t.TempDir()
 	reference := filepath.Join(dir, "reference")
 	ok(t, "bundle", base.build(reference, filepath.Join(dir, "store"))...)
@@ -100,15 +112,11 @@ func newFaultBase(t *testing.T) *faultBase {
 	return base
 }
 
-// faultContent is a small Content file, so that each of many builds is short.
-func faultContent(t *testing.T) string {
-	t.Helper()
-	const url = "https://dl.lab.test/cni-plugins-linux-amd64-v1.6.2.tgz"
-	f, err := w.layout.Catalog.File(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf(`apiVersion: naru/v1
+const cniURL = "https://dl.lab.test/cni-plugins-linux-amd64-v1.6.2.tgz"
+
+// faultContent is a small Content file, so that each of many builds is short; it
+// lacks the URL and the SHA-256 of its file.
+const faultContent = `apiVersion: naru/v1
 kind: Content
 name: faults
 platforms: [linux/amd64]
@@ -121,8 +129,7 @@ files:
     version: "1.6.2"
     sources:
       - {platform: linux/amd64, url: %q, sha256: %s}
-`, url, f.SHA256)
-}
+`
 
 // build is the command line of an unsigned build, which is the same to the byte
 // whenever its content is.
@@ -163,16 +170,49 @@ func (b *faultBase) meet(t *testing.T, f fault) {
 		if got := digestsIn(r.stderr); got < f.digests {
 			t.Errorf("the message names %d digests, want %d: %s", got, f.digests, r.stderr)
 		}
+		refetched(t, soundRequests())
 		w.up.ClearFaults()
+		w.up.ResetRequests()
+		held := b.held(t, store)
 		ok(t, "bundle", b.build(out, store)...)
+		for _, r := range w.up.Requests() {
+			if r.Complete() && held[r.Object()] {
+				t.Errorf("%s was in the store and was fetched again", r.Object())
+			}
+		}
 	}
 	if got := hashFile(t, volumes(t, out)[0]); got != b.volume {
 		t.Errorf("the volume is %s, without faults it is %s", got, b.volume)
 	}
-	if again := upstream.Refetched(soundRequests()); len(again) > 0 {
+	refetched(t, soundRequests())
+	t.Logf("%s after %s", outcome(r), r.took.Round(10*time.Millisecond))
+}
+
+// refetched fails when one run had complete content handed out twice.
+func refetched(t *testing.T, requests []upstream.Request) {
+	t.Helper()
+	if again := upstream.Refetched(requests); len(again) > 0 {
 		t.Errorf("complete content was fetched again: %v", again)
 	}
-	t.Logf("%s after %s", outcome(r), r.took.Round(10*time.Millisecond))
+}
+
+// held are the objects, as [upstream.Request.Object] names them, whose content the
+// store has. What the upstream had sent when a run was refused says nothing: the
+// end of it may still have been under way.
+func (b *faultBase) held(t *testing.T, store string) map[string]bool {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(store, "blobs", "sha256"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	held := map[string]bool{}
+	for _, e := range entries {
+		held["sha256:"+e.Name()] = true
+		if e.Name() == b.cniSHA256 {
+			held[b.cni] = true
+		}
+	}
+	return held
 }
 
 func outcome(r result) string {
