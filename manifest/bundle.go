@@ -74,6 +74,9 @@ type Bundle struct {
 	Lock     digest.Digest `json:"lock"`
 	Index    digest.Digest `json:"index"`
 	Scan     Scan          `json:"scan"`
+	// NetworkClass is the class of the network it is for, by N2SF: C, S or O; empty
+	// where nobody said.
+	NetworkClass string `json:"networkClass,omitempty"`
 	// Base is, for a delta, the digest of the bundle.json it builds on.
 	Base digest.Digest `json:"base,omitempty"`
 }

@@ -6,12 +6,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"naru/internal/build"
 	"naru/internal/cli"
+	"naru/internal/dossier"
+	"naru/internal/intake"
 	"naru/internal/progress"
 )
 
@@ -28,6 +31,9 @@ type buildOptions struct {
 	replace      bool
 	fresh        bool
 	dryRun       bool
+	networkClass string
+	previous     string
+	previousKeys []string
 	output       cli.OutputFlag
 }
 
@@ -63,6 +69,9 @@ twice, and a bundle that is there already is left alone.`,
 	fl.BoolVar(&o.replace, "replace", false, "replace another bundle in the folder")
 	fl.BoolVar(&o.fresh, "fresh", false, "do not take over the lock of an earlier run into the same folder")
 	fl.BoolVar(&o.dryRun, "dry-run", false, "pin and print what would be fetched and needed, then stop")
+	fl.StringVar(&o.networkClass, "network-class", "", "class of the network it is for, by N2SF: C, S or O; recorded under the signature")
+	fl.StringVar(&o.previous, "previous", "", "earlier bundle that the dossier compares with")
+	fl.StringArrayVar(&o.previousKeys, "previous-key", nil, "public key that signed the earlier bundle (default: the .pub beside --key; may be repeated)")
 	o.output.Add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("key", "unsigned")
 	_ = cmd.RegisterFlagCompletionFunc("volume-size", cobra.FixedCompletions(cli.PresetNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -90,12 +99,30 @@ func runBuild(ctx context.Context, o buildOptions, stdout, stderr io.Writer) (er
 	if o.key != "" {
 		opts.Signer = newLazySigner(o.key, o.passwordFile)
 	}
+	if opts.NetworkClass = o.networkClass; o.networkClass != "" && !slices.Contains([]string{"C", "S", "O"}, o.networkClass) {
+		return cli.Usagef("--network-class %q: want C, S or O", o.networkClass)
+	}
+	if opts.Previous, err = o.openPrevious(ctx); err != nil {
+		return err
+	}
 	result, err := build.Build(ctx, opts)
 	if err != nil {
 		return err
 	}
 	obs.Close(nil)
 	return o.output.Print(stdout, result, func(w io.Writer) error { return printBuild(w, result) })
+}
+
+// openPrevious opens the bundle that the dossier compares with; nil for none.
+func (o *buildOptions) openPrevious(ctx context.Context) (*dossier.Previous, error) {
+	if o.previous == "" {
+		return nil, nil
+	}
+	keys := o.previousKeys
+	if len(keys) == 0 && strings.HasSuffix(o.key, ".key") {
+		keys = []string{strings.TrimSuffix(o.key, ".key") + ".pub"}
+	}
+	return readPrevious(ctx, intake.Options{Paths: []string{o.previous}, Keys: keys})
 }
 
 // installerDir is the folder that install binaries are taken from.

@@ -138,16 +138,17 @@ func (r *run) describe(contents []byte, files []archive.File) ([]byte, error) {
 		return nil, err
 	}
 	b := &manifest.Bundle{
-		APIVersion: manifest.APIVersion,
-		Kind:       manifest.KindBundle,
-		Release:    r.selection.Name,
-		Profile:    r.selection.Profile,
-		Components: slices.Sorted(slices.Values(r.selection.IDs())),
-		Platforms:  r.selection.Platforms,
-		Created:    created,
-		Builder:    manifest.Builder{Version: r.opts.Version, RegistryMap: r.opts.RegistryMap, Flags: r.contentFlags()},
-		Contents:   digest.FromBytes(contents),
-		Scan:       manifest.Scan{Verdict: manifest.VerdictSkipped},
+		APIVersion:   manifest.APIVersion,
+		Kind:         manifest.KindBundle,
+		Release:      r.selection.Name,
+		Profile:      r.selection.Profile,
+		Components:   slices.Sorted(slices.Values(r.selection.IDs())),
+		Platforms:    r.selection.Platforms,
+		Created:      created,
+		Builder:      manifest.Builder{Version: r.opts.Version, RegistryMap: r.opts.RegistryMap, Flags: r.contentFlags()},
+		Contents:     digest.FromBytes(contents),
+		Scan:         manifest.Scan{Verdict: manifest.VerdictSkipped},
+		NetworkClass: r.opts.NetworkClass,
 	}
 	for _, f := range files {
 		switch f.Name {

@@ -60,7 +60,11 @@ func (r *run) media(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.seal(ctx, append(sums, installers...))
+	papers, err := r.writeDossier()
+	if err != nil {
+		return err
+	}
+	return r.seal(ctx, append(append(sums, installers...), papers...))
 }
 
 // mediaFiles are the small files beside the volumes.

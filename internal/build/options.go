@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"naru/internal/dossier"
 	"naru/internal/progress"
 	"naru/manifest"
 	"naru/pkg/mirror/remote"
@@ -52,6 +53,11 @@ type Options struct {
 	InstallerDir string
 	// Replace lets another bundle in OutDir be replaced.
 	Replace bool
+	// NetworkClass is that of the network the bundle is for, recorded in bundle.json;
+	// empty where nobody said.
+	NetworkClass string
+	// Previous is the bundle that the dossier compares with; nil for none.
+	Previous *dossier.Previous
 	// DryRun stops after the plan.
 	DryRun bool
 	// Unpin lists image references, files as component/name, and distributions, whose

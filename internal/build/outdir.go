@@ -72,7 +72,7 @@ func (r *run) complete(ctx context.Context, sums []byte) (bool, error) {
 	for _, v := range r.plan.Volumes {
 		planned[v.Name] = v.Size
 	}
-	r.result.Volumes = nil
+	found := map[string]Volume{}
 	var small []verify.Sum
 	for _, entry := range listed {
 		size, volume := planned[entry.Name]
@@ -84,11 +84,18 @@ func (r *run) complete(ctx context.Context, sums []byte) (bool, error) {
 		if err != nil || info.Size() != size {
 			return false, nil //nolint:nilerr // a volume that is not there is written again
 		}
-		delete(planned, entry.Name)
-		r.result.Volumes = append(r.result.Volumes, Volume{Name: entry.Name, Size: info.Size(), SHA256: entry.Digest.Encoded()})
+		found[entry.Name] = Volume{Name: entry.Name, Size: info.Size(), SHA256: entry.Digest.Encoded()}
 	}
-	if len(planned) > 0 || !r.sameInstallers(small) {
-		return false, nil
+	r.result.Volumes = nil
+	for _, v := range r.plan.Volumes {
+		volume, ok := found[v.Name]
+		if !ok {
+			return false, nil
+		}
+		r.result.Volumes = append(r.result.Volumes, volume)
+	}
+	if same, err := r.sameDossier(small); err != nil || !same || !r.sameInstallers(small) {
+		return false, err
 	}
 	return verify.CheckSums(ctx, []string{r.opts.OutDir}, small, verify.CheckOptions{}) == nil, ctx.Err()
 }

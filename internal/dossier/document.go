@@ -44,8 +44,6 @@ type Source struct {
 	Volumes []Volume
 	// Signer is the fingerprint of the key that signed; empty for an unsigned bundle.
 	Signer string
-	// Class is empty where nobody said.
-	Class NetworkClass
 	// Previous is the bundle to compare with; nil for none.
 	Previous *Previous
 }
@@ -151,7 +149,7 @@ func New(s Source) *Document {
 	d := &Document{
 		APIVersion: manifest.APIVersion, Kind: KindDossier,
 		BundleID: s.Digest, Release: b.Release, Profile: b.Profile, Created: b.Created,
-		Builder: "bundle " + b.Builder.Version, Platforms: b.Platforms, Class: s.Class, Signer: s.Signer,
+		Builder: "bundle " + b.Builder.Version, Platforms: b.Platforms, Class: NetworkClass(b.NetworkClass), Signer: s.Signer,
 		RegistryMap: b.Builder.RegistryMap, Flags: b.Builder.Flags,
 		Volumes: s.Volumes,
 	}

@@ -48,7 +48,7 @@ func sample() dossier.Source {
 	previous.Charts = []manifest.LockedChart{{Component: "app", Name: "gone", Version: "1", Digest: d("gone")}}
 	previous.Files = lock.Files
 	return dossier.Source{
-		Bundle: &manifest.Bundle{Release: "sample", Profile: "full", Created: "2026-11-26T00:00:00Z", Platforms: []string{"linux/amd64", "linux/arm64"}, Components: []string{"app", "pause"},
+		Bundle: &manifest.Bundle{Release: "sample", Profile: "full", NetworkClass: "S", Created: "2026-11-26T00:00:00Z", Platforms: []string{"linux/amd64", "linux/arm64"}, Components: []string{"app", "pause"},
 			Builder: manifest.Builder{Version: "v1", RegistryMap: map[string]string{"docker.io": "mirror.example"}, Flags: []string{"--with=app"}}, Scan: manifest.Scan{Verdict: manifest.VerdictExceptions, ScannerVersion: "trivy 0.72.0", Policy: d("policy")}},
 		Digest: d("bundle"), Lock: lock, Report: report,
 		Components: []*manifest.ComponentSpec{
@@ -57,7 +57,6 @@ func sample() dossier.Source {
 		},
 		Volumes:  []dossier.Volume{{Number: 1, Name: "sample-1.tar.zst", Size: 4700000000, SHA256: strings.Repeat("ab", 32)}, {Number: 2, Name: "sample-2.tar.zst", Size: 12, SHA256: strings.Repeat("cd", 32)}},
 		Signer:   "sha256:" + strings.Repeat("0123456789abcdef", 4),
-		Class:    dossier.ClassSensitive,
 		Previous: &dossier.Previous{Bundle: &manifest.Bundle{Release: "sample", Created: "2026-10-01T00:00:00Z"}, Digest: d("before"), Lock: previous},
 	}
 }
@@ -95,7 +94,7 @@ func TestPageNeedsNothingElse(t *testing.T) {
 
 func TestSkippedUnsignedAndAloneAreSaid(t *testing.T) {
 	s := sample()
-	s.Report, s.Previous, s.Signer, s.Class = nil, nil, "", ""
+	s.Report, s.Previous, s.Signer, s.Bundle.NetworkClass = nil, nil, "", ""
 	s.Bundle.Scan = manifest.Scan{Verdict: manifest.VerdictSkipped}
 	html, err := dossier.New(s).Page(dossier.English)
 	if err != nil {
