@@ -93,6 +93,9 @@ func (w *world) buildBundle(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := w.buildLacking(ctx, args, args[2]); err != nil {
+		return "", fmt.Errorf("building a bundle that lacks an image: %w", err)
+	}
 	var built struct {
 		Images, Files int
 		Volumes       []struct{ Size int64 }
