@@ -104,6 +104,8 @@ type Result struct {
 	Volumes  []Volume `json:"volumes,omitempty"`
 	Pulled   []string `json:"pulledIn,omitempty"` // components that only requires asked for
 	Scan     string   `json:"scan"`
+	// Discovery is what the charts and manifests showed; nil where there are none.
+	Discovery *Discovery `json:"discovery,omitempty"`
 	// Fingerprint is that of the signing key.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// DryRun says that nothing but the plan was made; NeededCache and NeededOut are

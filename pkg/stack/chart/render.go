@@ -91,6 +91,11 @@ func (c *Chart) render(rel Release, values map[string]any, caps Capabilities) ([
 	if err := chartutil.ProcessDependenciesWithMerge(c.Chart, values); err != nil {
 		return nil, err
 	}
+	definitions, err := c.definitions()
+	if err != nil {
+		return nil, err
+	}
+	capabilities.APIVersions = append(capabilities.APIVersions, Provides(definitions)...)
 	options := chartutil.ReleaseOptions{Name: rel.Name, Namespace: rel.Namespace, Revision: 1, IsInstall: true}
 	top, err := chartutil.ToRenderValues(c.Chart, values, options, capabilities)
 	if err != nil {
@@ -100,14 +105,7 @@ func (c *Chart) render(rel Release, values map[string]any, caps Capabilities) ([
 	if err != nil {
 		return nil, err
 	}
-	var out []Object
-	for _, crd := range c.CRDObjects() {
-		objects, err := ParseObjects(crd.Filename, crd.File.Data)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, objects...)
-	}
+	out := definitions
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if base := path.Base(name); base == "NOTES.txt" || strings.HasPrefix(base, "_") {
 			continue
@@ -117,6 +115,20 @@ func (c *Chart) render(rel Release, values map[string]any, caps Capabilities) ([
 			return nil, err
 		}
 		out = append(out, slices.DeleteFunc(objects, Object.test)...)
+	}
+	return out, nil
+}
+
+// definitions are the objects of the crds folders, which are there before the
+// templates are rendered.
+func (c *Chart) definitions() ([]Object, error) {
+	var out []Object
+	for _, crd := range c.CRDObjects() {
+		objects, err := ParseObjects(crd.Filename, crd.File.Data)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, objects...)
 	}
 	return out, nil
 }

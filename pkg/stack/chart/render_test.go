@@ -147,7 +147,7 @@ func TestRenderRefuses(t *testing.T) {
 }
 
 func TestRenderManifests(t *testing.T) {
-	content := carried{files: map[string]string{"a.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, namespace: n}\nspec: {replicas: 1, paused: true}\n---\n# nothing\n---\napiVersion: v1\nkind: ConfigMapList\nitems: [{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}]\n"}}
+	content := carried{files: map[string]string{"a.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, namespace: ns}\nspec: {replicas: 1, paused: true}\n---\n# nothing\n---\napiVersion: v1\nkind: ConfigMapList\nitems: [{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}]\n"}}
 	step := manifest.Step{Name: "s", Manifests: []string{"a.yaml"}, Inline: "apiVersion: v1\nkind: Namespace\nmetadata: {name: {{ .Cluster }}}\n",
 		Patches: []manifest.Patch{{Kind: "Deployment.apps", Name: "d", Patch: "spec: {replicas: {{ len .Nodes }}, paused: null, template: {a: b}}"}}}
 	spec := component(step)
@@ -156,7 +156,7 @@ func TestRenderManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "Deployment n/d, ConfigMap c, Namespace naru"; names(got.Objects) != want {
+	if want := "Deployment ns/d, ConfigMap c, Namespace naru"; names(got.Objects) != want {
 		t.Errorf("got %s", names(got.Objects))
 	}
 	data, err := got.Objects[0].JSON()
