@@ -40,7 +40,7 @@ func judge(err error) (cli.Verdict, bool) {
 	case cli.As[*charts.MetadataError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "ask whoever publishes the chart: it cannot be installed as it is"}, true
 	case cli.As[*manifest.NoKeyringError](err):
-		return cli.Verdict{Code: cli.ExitUsage, Hint: "give it with --keyring NAME=FILE"}, true
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "put the keys into the release's keyrings folder, or into keyrings of a content file"}, true
 	case cli.As[*build.NoInstallerError](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "make release builds them; name their folder with --installers, or leave them out with --no-installer"}, true
 	case cli.As[*mirror.MismatchError](err):

@@ -26,7 +26,7 @@ func (r *run) openMirror() error {
 		return err
 	}
 	r.mirror = mirror.New(client, r.store, mirror.Options{Jobs: r.opts.Jobs, OnBytes: r.opts.Progress.Add, OnBlob: r.encode})
-	r.fetcher = charts.New(r.mirror, client, r.store, charts.Options{Keyring: r.opts.Keyring})
+	r.fetcher = charts.New(r.mirror, client, r.store, charts.Options{Keyring: r.selection.Keyring})
 	return nil
 }
 

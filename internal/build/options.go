@@ -65,8 +65,6 @@ type Options struct {
 	Unpin []string
 	// PinnedBy is recorded for what this run pins; empty for "this build".
 	PinnedBy manifest.PinnedBy
-	// Keyring opens a keyring by name; manifest.Keyring if nil.
-	Keyring func(name string) ([]byte, error)
 	// Now is the time to record; zero for SOURCE_DATE_EPOCH or the clock.
 	Now time.Time
 	// Version of the tool.
