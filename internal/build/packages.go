@@ -12,12 +12,14 @@ import (
 	"naru/manifest"
 	"naru/pkg/mirror"
 	"naru/pkg/mirror/packages"
+	"naru/pkg/mirror/packages/deb"
 	"naru/pkg/mirror/packages/rpm"
 )
 
 // resolvers are the package systems that a build knows.
 func (r *run) resolvers() map[manifest.Family]packages.Resolver {
 	return map[manifest.Family]packages.Resolver{
+		manifest.FamilyDeb: deb.Resolver{},
 		manifest.FamilyRPM: &rpm.Resolver{Note: r.opts.Progress.Note},
 	}
 }
