@@ -21,7 +21,9 @@ import (
 // openMirror opens the way to the registries and chart repositories. Each blob gets
 // its packed form as soon as it arrives.
 func (r *run) openMirror() error {
-	client, err := remote.New(r.opts.Remote)
+	opts := r.opts.Remote
+	opts.PlainHTTP = slices.Concat(opts.PlainHTTP, r.plainPackageHosts())
+	client, err := remote.New(opts)
 	if err != nil {
 		return err
 	}
