@@ -45,61 +45,78 @@ func NewReader(r io.Reader, fields ...string) *Reader {
 // Next is the next paragraph, or io.EOF. Its fields must be well formed even where
 // they are not kept; one that comes twice is an error.
 func (r *Reader) Next() (Paragraph, error) {
-	p := Paragraph{}
-	seen := map[string]bool{}
-	name := ""
-	var value strings.Builder
-	flush := func() {
-		if name != "" && (r.keep == nil || r.keep[name]) {
-			p[name] = value.String()
-		}
-		value.Reset()
-	}
+	b := builder{reader: r, p: Paragraph{}, seen: map[string]bool{}}
 	for {
 		line, err := r.readLine()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
 		atEnd := err != nil
-		switch blank := len(bytes.TrimRight(line, " \t\r")) == 0; {
-		case blank && (len(seen) > 0 || atEnd):
-			flush()
-			if len(seen) == 0 {
-				return nil, io.EOF
-			}
-			return p, nil
-		case blank:
-			continue
-		case line[0] == ' ' || line[0] == '\t':
-			if name == "" {
-				return nil, r.errorf("a line is continued before the first field")
-			}
-			if value.Len()+len(line) > maxField {
-				return nil, r.errorf("field %q is longer than %d bytes", name, maxField)
-			}
-			if r.keep == nil || r.keep[name] {
-				value.WriteByte('\n')
-				value.Write(bytes.TrimRight(line[1:], " \t\r"))
-			}
-		default:
-			flush()
-			var text string
-			if name, text, err = r.field(line); err != nil {
+		if blank := len(bytes.TrimRight(line, " \t\r")) == 0; !blank {
+			if err := b.add(line); err != nil {
 				return nil, err
 			}
-			if seen[name] {
-				return nil, r.errorf("field %q comes twice", name)
-			}
-			seen[name] = true
-			if r.keep == nil || r.keep[name] {
-				value.WriteString(text)
-			}
+		} else if len(b.seen) > 0 {
+			atEnd = true
 		}
 		if atEnd {
-			flush()
-			return p, nil
+			b.flush()
+			if len(b.seen) == 0 {
+				return nil, io.EOF
+			}
+			return b.p, nil
 		}
 	}
+}
+
+// builder makes a paragraph out of its lines.
+type builder struct {
+	reader *Reader
+	p      Paragraph
+	seen   map[string]bool
+	// name is the field under way, value what there is of it.
+	name  string
+	value strings.Builder
+}
+
+func (b *builder) kept() bool { return b.reader.keep == nil || b.reader.keep[b.name] }
+
+// flush ends the field under way.
+func (b *builder) flush() {
+	if b.name != "" && b.kept() {
+		b.p[b.name] = b.value.String()
+	}
+	b.value.Reset()
+}
+
+// add takes a line that is not blank.
+func (b *builder) add(line []byte) error {
+	if line[0] == ' ' || line[0] == '\t' {
+		if b.name == "" {
+			return b.reader.errorf("a line is continued before the first field")
+		}
+		if b.value.Len()+len(line) > maxField {
+			return b.reader.errorf("field %q is longer than %d bytes", b.name, maxField)
+		}
+		if b.kept() {
+			b.value.WriteByte('\n')
+			b.value.Write(bytes.TrimRight(line[1:], " \t\r"))
+		}
+		return nil
+	}
+	b.flush()
+	name, text, err := b.reader.field(line)
+	if err != nil {
+		return err
+	}
+	if b.seen[name] {
+		return b.reader.errorf("field %q comes twice", name)
+	}
+	b.name, b.seen[name] = name, true
+	if b.kept() {
+		b.value.WriteString(text)
+	}
+	return nil
 }
 
 // field splits the first line of a field.

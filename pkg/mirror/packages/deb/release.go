@@ -2,6 +2,7 @@ package deb
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ const maxRelease = 16 << 20
 var (
 	// ErrNotClearsigned says that a file is not one signed text and nothing else.
 	ErrNotClearsigned = errors.New("not one clear-signed text")
+	// ErrWeakHash says that a signature is over a hash that can be forged, or not one
+	// that vendors use.
+	ErrWeakHash = errors.New("signed over a weak hash")
 	// ErrRelease says that the signed text is not a Release file.
 	ErrRelease = errors.New("not a Release file")
 )
@@ -85,7 +89,6 @@ func readKeys(keyring []byte) (openpgp.EntityList, error) {
 }
 
 // verifyClearsigned is the text that was signed, and the fingerprint of the key.
-// Weak hashes are refused by the library's own policy.
 func verifyClearsigned(data []byte, keys openpgp.EntityList) ([]byte, string, error) {
 	if !bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
 		return nil, "", ErrNotClearsigned
@@ -101,6 +104,9 @@ func verifyClearsigned(data []byte, keys openpgp.EntityList) ([]byte, string, er
 	sig, signer, err := openpgp.VerifyDetachedSignature(keys, bytes.NewReader(block.Bytes), bytes.NewReader(signature), &packet.Config{})
 	if err != nil {
 		return nil, "", err
+	}
+	if h := sig.Hash; h != crypto.SHA256 && h != crypto.SHA384 && h != crypto.SHA512 {
+		return nil, "", fmt.Errorf("%w: %v", ErrWeakHash, h)
 	}
 	fingerprint := signer.PrimaryKey.Fingerprint
 	if len(sig.IssuerFingerprint) > 0 {

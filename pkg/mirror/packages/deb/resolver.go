@@ -135,8 +135,9 @@ func (r *sourceReader) read(ctx context.Context, u *universe, number int) error 
 func (r *sourceReader) dists(path string) string { return "dists/" + r.source.Suite + "/" + path }
 
 func (r *sourceReader) readRelease(ctx context.Context) error {
-	pin, err := r.pin, error(nil)
+	pin := r.pin
 	if pin == "" {
+		var err error
 		if pin, err = r.req.Pin(r.source); err != nil {
 			return err
 		}
@@ -190,7 +191,8 @@ func (r *sourceReader) readIndex(ctx context.Context, path string, each func(*Pa
 	want := r.release.Files[path]
 	d := digest.NewDigestFromEncoded(digest.SHA256, want.SHA256)
 	plain := packages.URL(r.out.URL, r.dists(path))
-	size, err := int64(0), error(errdef.ErrNotFound)
+	var size int64
+	err = errdef.ErrNotFound
 	if r.release.ByHash {
 		_, size, err = r.files.Fetch(ctx, packages.URL(r.out.URL, r.dists(ByHash(path, want.SHA256))), d)
 	}
