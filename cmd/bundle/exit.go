@@ -5,6 +5,7 @@ import (
 
 	"naru/internal/build"
 	"naru/internal/cli"
+	"naru/internal/discover"
 	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
@@ -29,9 +30,9 @@ func judge(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "run the same command again: it fetches what was removed"}, true
 	case cli.As[*build.PinConflictError](err):
 		return cli.Verdict{Code: cli.ExitPin, Hint: "one of the two is out of date: mend the component, or pin anew with bundle lock --update"}, true
-	case cli.As[*build.MissingImagesError](err):
+	case cli.As[*discover.MissingImagesError](err):
 		return cli.Verdict{Code: cli.ExitIncomplete, Hint: "list each image under images of its component; what is no image, or never pulled, under notImages"}, true
-	case cli.As[*build.RenderError](err):
+	case cli.As[*discover.RenderError](err):
 		return cli.Verdict{Code: cli.ExitDocument, Hint: "mend the step's values, manifests or patches: they are rendered with the facts of an invented site"}, true
 	case cli.As[*charts.ProvenanceError](err):
 		return cli.Verdict{Code: cli.ExitTrust, Hint: "whoever packaged the chart has not signed it with a key of that keyring: find out why before leaving the keyring out"}, true

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"naru/internal/discover"
 	"naru/internal/progress"
 	"naru/manifest"
 	"naru/pkg/archive"
@@ -105,7 +106,7 @@ type Result struct {
 	Pulled   []string `json:"pulledIn,omitempty"` // components that only requires asked for
 	Scan     string   `json:"scan"`
 	// Discovery is what the charts and manifests showed; nil where there are none.
-	Discovery *Discovery `json:"discovery,omitempty"`
+	Discovery *discover.Report `json:"discovery,omitempty"`
 	// Fingerprint is that of the signing key.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// DryRun says that nothing but the plan was made; NeededCache and NeededOut are

@@ -1,22 +1,18 @@
-package build
+package discover
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"naru/manifest"
 	"naru/pkg/stack/chart"
 )
 
-// listedImage is an image that a component lists, with what it was pinned to.
+// listedImage is an image that a component lists.
 type listedImage struct {
 	spelled string
 	ref     manifest.Reference
-	pinned  *pinnedImage
 }
 
 // compare looks the images of a rendered step up among those listed.
@@ -74,7 +70,7 @@ func excepted(c *manifest.ComponentSpec, h chart.Hit) bool {
 // listed are the images of c and of every component that it requires.
 func (d *discoverer) listed(c *manifest.ComponentSpec) []listedImage {
 	specs := map[string]*manifest.ComponentSpec{}
-	for _, s := range d.run.selection.Components {
+	for _, s := range d.Components {
 		specs[s.ID] = s
 	}
 	var out []listedImage
@@ -94,7 +90,7 @@ func (d *discoverer) listed(c *manifest.ComponentSpec) []listedImage {
 				n.Tag = ref.Tag
 				ref = n
 			}
-			out = append(out, listedImage{spelled: img.Ref, ref: ref, pinned: d.run.pinnedImage(img.Ref)})
+			out = append(out, listedImage{spelled: img.Ref, ref: ref})
 		}
 		for _, id := range c.Requires {
 			visit(specs[id])
@@ -102,19 +98,6 @@ func (d *discoverer) listed(c *manifest.ComponentSpec) []listedImage {
 	}
 	visit(c)
 	return out
-}
-
-// pinnedImage is the image that a reference of a component was pinned to, or nil
-// where it is carried for none of the platforms.
-func (r *run) pinnedImage(spelled string) *pinnedImage {
-	for _, images := range r.images {
-		for _, img := range images {
-			if img.spelled == spelled {
-				return img
-			}
-		}
-	}
-	return nil
 }
 
 // lookUp finds what is listed for a hit and says why that will not do.
@@ -126,12 +109,12 @@ func (d *discoverer) lookUp(c *manifest.ComponentSpec, h chart.Hit, listed []lis
 			}
 			continue
 		}
-		if h.Ref.Digest != "" && l.pinned != nil {
-			switch l.pinned.holds(h.Ref.Digest) {
-			case notHeld:
-				why = fmt.Sprintf("%q is listed and was pinned to %s", l.spelled, l.pinned.Descriptor.Digest)
+		if h.Ref.Digest != "" && d.Holds != nil {
+			switch d.Holds(l.spelled, h.Ref.Digest) {
+			case NotHeld:
+				why = fmt.Sprintf("%q is listed and was pinned to another digest", l.spelled)
 				continue
-			case heldIndex:
+			case HeldIndex:
 				d.byIndex(c, h)
 			}
 		}
@@ -147,34 +130,10 @@ func (d *discoverer) byIndex(c *manifest.ComponentSpec, h chart.Hit) {
 	}
 }
 
-// held says how an image holds a digest.
-type held int
-
-const (
-	notHeld held = iota
-	heldIndex
-	heldManifest
-)
-
-func (p *pinnedImage) holds(d digest.Digest) held {
-	if p.Descriptor.Digest == d {
-		if p.Descriptor.MediaType == ocispec.MediaTypeImageManifest || len(p.Platforms) == 1 && p.Platforms[0].Descriptor.Digest == d {
-			return heldManifest
-		}
-		return heldIndex
-	}
-	for _, m := range p.Platforms {
-		if m.Descriptor.Digest == d {
-			return heldManifest
-		}
-	}
-	return notHeld
-}
-
 // findUnused lists the images that nothing names and that are not said to be chosen
 // at run time, of components that install something.
 func (d *discoverer) findUnused() {
-	for _, c := range d.run.selection.Components {
+	for _, c := range d.Components {
 		if len(c.Steps) == 0 {
 			continue
 		}
