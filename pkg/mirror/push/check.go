@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -23,7 +24,29 @@ type Report struct {
 	// subject, and that are not there.
 	Mappings []Mapping `json:"mappings"`
 	Orphans  []Orphan  `json:"orphans"`
+	// Compared lists every manifest asked for, sorted by reference and digest.
+	Compared []Compared `json:"compared"`
 }
+
+// Compared is one manifest of the plan and what became of it in the registry.
+type Compared struct {
+	Ref        string        `json:"ref"`
+	Repository string        `json:"repository"`
+	Digest     digest.Digest `json:"digest"`
+	// State is StateHeld, StateMapped or StateAbsent.
+	State string `json:"state"`
+}
+
+// States of a Compared.
+const (
+	// StateHeld: the registry holds the manifest with all its blobs, and where it
+	// has a tag that stands for it.
+	StateHeld = "held"
+	// StateMapped: something else stands in for it, by a Mapping.
+	StateMapped = "mapped"
+	// StateAbsent: a Finding or an Orphan tells what is wrong.
+	StateAbsent = "absent"
+)
 
 // Kinds of findings.
 const (
@@ -48,7 +71,7 @@ type Finding struct {
 func (p *Plan) Check(ctx context.Context) (*Report, error) {
 	c := &checker{
 		run:    newRun(p),
-		report: &Report{Base: p.Base, Findings: []Finding{}, Mappings: []Mapping{}, Orphans: []Orphan{}},
+		report: &Report{Base: p.Base, Findings: []Finding{}, Mappings: []Mapping{}, Orphans: []Orphan{}, Compared: []Compared{}},
 		asked:  map[string]*inquiry{},
 	}
 	if err := c.run.endpoint.ping(ctx); err != nil {
@@ -65,9 +88,29 @@ func (p *Plan) Check(ctx context.Context) (*Report, error) {
 	slices.SortFunc(c.report.Findings, func(a, b Finding) int {
 		return strings.Compare(a.Ref+a.Kind+string(a.Want), b.Ref+b.Kind+string(b.Want))
 	})
+	c.report.settle()
 	slices.SortFunc(c.report.Mappings, func(a, b Mapping) int { return strings.Compare(a.Ref, b.Ref) })
 	slices.SortFunc(c.report.Orphans, func(a, b Orphan) int { return strings.Compare(a.Ref, b.Ref) })
 	return c.report, nil
+}
+
+// settle marks what findings and orphans speak of, and sorts.
+func (r *Report) settle() {
+	wrong := map[string]bool{}
+	for _, f := range r.Findings {
+		wrong[f.Ref] = true
+	}
+	for _, o := range r.Orphans {
+		wrong[o.Ref] = true
+	}
+	for i, c := range r.Compared {
+		if wrong[c.Ref] && c.State == StateHeld {
+			r.Compared[i].State = StateAbsent
+		}
+	}
+	slices.SortFunc(r.Compared, func(a, b Compared) int {
+		return cmp.Or(strings.Compare(a.Ref, b.Ref), strings.Compare(string(a.Digest), string(b.Digest)))
+	})
 }
 
 // checker asks for each thing once.
@@ -102,6 +145,9 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 		})
 	default:
 		if orphan, err := c.orphan(ctx, a, got); err != nil || orphan {
+			if orphan {
+				c.compared(a, a.root(), false)
+			}
 			return err
 		}
 		kind := FindingTag
@@ -114,14 +160,27 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 	}
 	c.note(func(r *Report) { r.Checked++ })
 	for _, m := range a.Manifests {
-		if mapped && (m == a.root() || len(m.Absent) > 0) {
-			continue // stood in for
+		standIn := mapped && (m == a.root() || len(m.Absent) > 0)
+		c.compared(a, m, standIn)
+		if standIn {
+			continue
 		}
 		if err := c.manifest(ctx, a, m, got); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// compared lists a manifest; findings mark it later.
+func (c *checker) compared(a *Artifact, m *Manifest, standIn bool) {
+	state := StateHeld
+	if standIn {
+		state = StateMapped
+	}
+	c.note(func(r *Report) {
+		r.Compared = append(r.Compared, Compared{Ref: a.Ref, Repository: a.Repository, Digest: m.Descriptor.Digest, State: state})
+	})
 }
 
 // orphan tells whether a is an OCI referrer that was refused for want of its

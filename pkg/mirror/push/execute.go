@@ -50,7 +50,8 @@ func newRun(p *Plan) *run {
 	result := &collector{}
 	return &run{
 		plan: p, endpoint: e, result: result, held: map[string]bool{},
-		blobs: newBlobs(p, e, result),
+		blobs:         newBlobs(p, e, result),
+		refusesSparse: p.opts.SparseIndexes == SparseRefused,
 	}
 }
 
@@ -347,9 +348,17 @@ func (r *run) putFallback(ctx context.Context, a *Artifact) error {
 		r.result.mapped(a, ReasonNoFallback)
 		return nil
 	}
+	// A tag that has it already is not set again: it may be immutable.
+	got, err := r.endpoint.headManifest(ctx, a.Repository, a.Tag)
+	if err != nil {
+		return err
+	}
+	if got == a.Fallback.Descriptor.Digest {
+		r.mapped(a)
+		return nil
+	}
 	data := a.Fallback.data
 	if data == nil {
-		var err error
 		if data, err = r.plan.source.readManifest(ctx, a.Fallback.Descriptor); err != nil {
 			return err
 		}
@@ -363,9 +372,14 @@ func (r *run) putFallback(ctx context.Context, a *Artifact) error {
 	if err := r.putManifest(ctx, a, m, data, a.Tag); err != nil {
 		return err
 	}
-	r.result.mapped(a, ReasonSparseRefused)
-	r.plan.opts.OnManifest(ManifestEvent{Ref: a.Ref, Repository: a.Repository, Tag: a.Tag, Descriptor: m.Descriptor, Outcome: OutcomeMapped})
+	r.mapped(a)
 	return nil
+}
+
+// mapped notes and reports that something stands in for a under its tag.
+func (r *run) mapped(a *Artifact) {
+	r.result.mapped(a, ReasonSparseRefused)
+	r.plan.opts.OnManifest(ManifestEvent{Ref: a.Ref, Repository: a.Repository, Tag: a.Tag, Descriptor: a.Fallback.Descriptor, Outcome: OutcomeMapped})
 }
 
 // noteSubject records the referrers and cosign tags whose subject the registry

@@ -55,6 +55,9 @@ type Options struct {
 	// Attempts bounds how often an operation is tried without progress; 0 means
 	// DefaultAttempts.
 	Attempts int
+	// SparseIndexes says whether the registry takes indexes of which children are
+	// absent; by default that is found out by trying.
+	SparseIndexes Sparse
 	// Filter, when set, chooses artifacts by reference and index entry.
 	// Referrers are not asked for: they follow their subject.
 	Filter func(ref string, desc ocispec.Descriptor) bool
@@ -95,6 +98,17 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// Sparse is what is known of a registry and sparse indexes.
+type Sparse string
+
+// What can be known; the zero value is nothing.
+const (
+	// SparseRefused is a registry that wants every child of an index. Not to try
+	// matters where tags are immutable: such a registry refuses to set a tag anew
+	// before it looks at what it would be set to.
+	SparseRefused Sparse = "refused"
+)
 
 // Outcome says how something came to be in the registry.
 type Outcome string

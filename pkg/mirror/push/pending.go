@@ -1,0 +1,62 @@
+package push
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Pending is an artifact that the registry does not have under its tag.
+type Pending struct {
+	*Artifact
+	// Got is what the tag stands for instead; empty when it is not there.
+	Got digest.Digest
+}
+
+// Moves tells whether pushing the artifact would move its tag from something else.
+func (p Pending) Moves() bool { return p.Tag != "" && p.Got != "" }
+
+// Pending asks for every artifact by its tag, or its digest where it has none, and
+// returns those that a push would bring, in the plan's order. It changes nothing. What
+// the registry has under a tag is taken to be whole, which Execute does not.
+func (p *Plan) Pending(ctx context.Context) ([]Pending, error) {
+	r := newRun(p)
+	if err := r.endpoint.ping(ctx); err != nil {
+		return nil, err
+	}
+	got := make([]digest.Digest, len(p.Artifacts))
+	err := r.each(ctx, func(ctx context.Context, i int, a *Artifact) (err error) {
+		got[i], err = r.endpoint.headManifest(ctx, a.Repository, a.reference())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []Pending
+	for i, a := range p.Artifacts {
+		held := got[i] == a.Descriptor.Digest || a.Fallback != nil && got[i] == a.Fallback.Descriptor.Digest
+		if !held {
+			out = append(out, Pending{Artifact: a, Got: got[i]})
+		}
+	}
+	return out, nil
+}
+
+// Sizes adds up the blobs of artifacts by repository, each once in a repository, in
+// bytes.
+func Sizes(list []Pending) map[string]int64 {
+	out := map[string]int64{}
+	seen := map[string]bool{}
+	for _, a := range list {
+		for _, m := range a.Manifests {
+			for _, b := range m.Blobs {
+				key := a.Repository + "@" + b.Digest.String()
+				if !seen[key] {
+					seen[key] = true
+					out[a.Repository] += b.Size
+				}
+			}
+		}
+	}
+	return out
+}
