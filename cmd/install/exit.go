@@ -24,6 +24,9 @@ func judge(err error) (cli.Verdict, bool) {
 	case cli.As[*serve.NameError](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "remove the tls folder below --state to make a new authority, and carry its ca.crt to the clients"}, true
 	}
+	if v, ok := judgeHarbor(err); ok {
+		return v, true
+	}
 	var pushing *push.Error
 	if errors.As(err, &pushing) && pushing.Side == push.SideDestination {
 		return cli.Verdict{Code: cli.ExitNetwork, Hint: cli.NetworkHint(err)}, true

@@ -20,6 +20,8 @@ type pushOptions struct {
 	progress     cli.ProgressFlags
 	output       cli.OutputFlag
 	to           string
+	harbor       string
+	state        string
 	user         string
 	passwordFile string
 	caFiles      []string
@@ -27,21 +29,30 @@ type pushOptions struct {
 	jobs         int
 	only         []string
 	dryRun       bool
+	packages     bool
+	mutable      bool
 }
 
 func newPush() *cobra.Command {
 	var o pushOptions
 	cmd := &cobra.Command{
-		Use:   "push BUNDLE... --to REGISTRY",
-		Short: "Push bundles into a registry of the site",
+		Use:   "push BUNDLE... (--to REGISTRY | --harbor URL)",
+		Short: "Push bundles into a registry or Harbor of the site",
 		Long: `push brings every artifact of the bundles into an OCI registry under
 REGISTRY/<upstream registry>/<repository>, byte for byte, and then compares every
 digest with what the registry holds. What is there already is not sent again, so it
 can be interrupted and run again.
 
 Where the registry refuses an index of which only some platforms are carried, the tag
-gets the platform's manifest or an index of those carried; the result lists each.`,
-		Example: "  install push /media/usb --key signer.pub --to harbor.site/k8s --user robot --password-file /root/robot",
+gets the platform's manifest or an index of those carried; the result lists each.
+
+With --harbor a private project is made for every upstream registry and one, naru, for
+charts and files; the quota and immutable tags are looked at before anything is sent;
+every digest of the lock is compared afterwards, tags are made immutable (not those of
+cosign and of databases), and a report signed with the site's key is left below --state.
+OS packages are left to the depot unless --with-packages asks for them.`,
+		Example: `  install push /media/usb --key signer.pub --harbor https://harbor.site --user admin --password-file /root/harbor
+  install push /media/usb --key signer.pub --to registry.site/k8s --user robot --password-file /root/robot`,
 		Args:    cli.Args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPush(cmd.Context(), o, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -51,7 +62,11 @@ gets the platform's manifest or an index of those carried; the result lists each
 	o.progress.Add(cmd)
 	o.output.Add(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&o.to, "to", "", "registry, host[:port][/prefix] (required)")
+	fl.StringVar(&o.to, "to", "", "registry, host[:port][/prefix]")
+	fl.StringVar(&o.harbor, "harbor", "", "Harbor, https://host[:port]")
+	fl.StringVar(&o.state, "state", install.DefaultState, "folder for the site key, the journal and reports (with --harbor)")
+	fl.BoolVar(&o.packages, "with-packages", false, "push OS packages too (with --harbor)")
+	fl.BoolVar(&o.mutable, "mutable-tags", false, "do not make tags immutable (with --harbor)")
 	fl.StringVar(&o.user, "user", "", "user to push as (default: what the Docker config has for the registry)")
 	fl.StringVar(&o.passwordFile, "password-file", "", "file holding the user's password")
 	fl.StringArrayVar(&o.caFiles, "ca-file", nil, "PEM file of a further certificate authority to trust (may be repeated)")
@@ -60,12 +75,21 @@ gets the platform's manifest or an index of those carried; the result lists each
 	fl.StringArrayVar(&o.only, "only", nil, "push only this reference, or all that begin with it up to a / : or @ (may be repeated)")
 	fl.BoolVar(&o.dryRun, "dry-run", false, "print what would be pushed, then stop")
 	cmd.MarkFlagsRequiredTogether("user", "password-file")
+	cmd.MarkFlagsMutuallyExclusive("to", "harbor")
+	for _, name := range []string{"with-packages", "mutable-tags", "state"} {
+		cmd.MarkFlagsMutuallyExclusive("to", name)
+	}
+	cmd.MarkFlagsMutuallyExclusive("harbor", "plain-http")
+	_ = cmd.MarkFlagDirname("state")
 	return cmd
 }
 
 func runPush(ctx context.Context, o pushOptions, paths []string, stdout, stderr io.Writer) (err error) {
+	if o.harbor != "" {
+		return runPushHarbor(ctx, o, paths, stdout, stderr)
+	}
 	if o.to == "" {
-		return cli.Usagef("no registry to push to: give --to HOST[:PORT][/PREFIX]")
+		return cli.Usagef("no registry to push to: give --harbor https://HOST, or --to HOST[:PORT][/PREFIX]")
 	}
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
