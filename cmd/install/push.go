@@ -53,7 +53,7 @@ cosign and of databases), and a report signed with the site's key is left below 
 OS packages are left to the depot unless --with-packages asks for them.`,
 		Example: `  install push /media/usb --key signer.pub --harbor https://harbor.site --user admin --password-file /root/harbor
   install push /media/usb --key signer.pub --to registry.site/k8s --user robot --password-file /root/robot`,
-		Args:    cli.Args(cobra.MinimumNArgs(1)),
+		Args: cli.Args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPush(cmd.Context(), o, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -72,7 +72,7 @@ func TestExposedKeyIsRefused(t *testing.T) {
 	if _, err := Load(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(dir, PrivateName), 0o640); err != nil { //nolint:gosec // what is refused
+	if err := os.Chmod(filepath.Join(dir, PrivateName), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(dir); !errors.Is(err, ErrExposed) {
