@@ -13,7 +13,7 @@ FUZZTIME ?= 20s
 # The scanner needs it; without it naru builds all the same, without its scanner.
 export GOEXPERIMENT := jsonv2
 
-.PHONY: help build release demo test lint fuzz bench torture e2e docs clean lab-tools lab-up lab-down lab-ssh lab-cut lab-on
+.PHONY: help build release demo dossier test lint fuzz bench torture e2e docs clean lab-tools lab-up lab-down lab-ssh lab-cut lab-on
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ demo: build ## build, sign, verify, serve and push the demo release from a simul
 	test/tools/tools.sh --dir $(TOOLS) docker-registry
 	go run ./test/demo -bin bin -cache $(CACHE)/lab -out bundles/demo
 
+dossier: ## open the demo's dossier in Chromium; pictures and PDFs go to .cache/dossier
+	[ -d bundles/demo/dossier ] || $(MAKE) demo
+	go run ./test/dossier -pages bundles/demo/dossier -out $(CACHE)/dossier
+
 test: ## run the unit and integration tests
 	test/tools/tools.sh --dir $(TOOLS) docker-registry zstd rpmbuild createrepo_c gpg
 	go test -timeout 20m ./...
@@ -48,6 +52,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 e2e: build ## prove the must-shows with real tools in network namespaces (root)
 	test/e2e/run.sh
+	test/e2e/yum/run.sh
 	test/torture/run.sh sample
 
 bench: build ## measure ratios against plain tools, in one run

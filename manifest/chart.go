@@ -18,8 +18,8 @@ type Chart struct {
 	// SHA256 is the checksum of the packaged chart (.tgz), 64 lower-case hex digits;
 	// where it is missing the lock pins it.
 	SHA256 string `yaml:"sha256,omitempty"`
-	// Keyring is the name of a keyring that naru carries; with it the chart's
-	// provenance (.prov) must be there and verify.
+	// Keyring names a keyring of the release, of a content file, or one that naru
+	// carries; with it the chart's provenance (.prov) must be there and verify.
 	Keyring string `yaml:"keyring,omitempty"`
 	Note    string `yaml:"note,omitempty"`
 }

@@ -136,6 +136,17 @@ func SampleFacts(release, kubernetes string, c *ComponentSpec) *Facts {
 	return f
 }
 
+// SampleSites are facts of invented sites that differ in what steps tell apart: one
+// with several hosts and a Harbor, and a single host without either.
+func SampleSites(release, kubernetes string, c *ComponentSpec) []*Facts {
+	single := SampleFacts(release, kubernetes, c)
+	single.VIP = ""
+	single.API.Host = "192.0.2.11"
+	single.Nodes = []NodeFacts{{Name: "cp1", Address: "192.0.2.11", Roles: []string{"control-plane", "worker", "depot"}}}
+	single.Harbor = HarborFacts{}
+	return []*Facts{SampleFacts(release, kubernetes, c), single}
+}
+
 // templateFuncs are the functions of templates, beside those of text/template.
 var templateFuncs = template.FuncMap{
 	// indent puts n spaces before every line of s.

@@ -3,6 +3,9 @@ package manifest
 import (
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +56,87 @@ func renderSteps(t *testing.T, set *ReleaseSet, c *ComponentSpec) {
 				continue
 			}
 			checkYAML(t, at, out)
+		}
+	}
+}
+
+// systems are those of the standard architecture of 2025, with the components that
+// carry them. One that a release drops is missed on the day.
+var systems = map[string][]string{
+	"Kubernetes": {"kubernetes"}, "etcd tools": {"etcd-tools"}, "container runtime": {"containerd", "runc", "cni-plugins", "crictl", "nerdctl"},
+	"load balancer": {"haproxy", "keepalived"}, "Calico": {"calico"}, "Cilium": {"cilium"}, "MetalLB": {"metallb"},
+	"ingress-nginx": {"ingress-nginx"}, "Gateway API": {"gateway-api"}, "k8gb": {"k8gb"}, "metrics-server": {"metrics-server"},
+	"cert-manager": {"cert-manager"}, "snapshot controller": {"snapshot-controller"}, "local-path": {"local-path"}, "NFS CSI": {"nfs-csi"},
+	"Helm": {"helm"}, "Harbor with Trivy": {"harbor", "trivy-db", "trivy"}, "Argo CD": {"argo-cd", "argo-rollouts"}, "Jenkins": {"jenkins"},
+	"GitLab": {"gitlab", "gitlab-runner"}, "GitHub Actions": {"github-actions"}, "Docker and BuildKit": {"docker", "buildkit"},
+	"Teleport": {"teleport"}, "Keycloak": {"keycloak"}, "Vault": {"vault", "secrets-store-csi"},
+	"Istio": {"istio", "kiali"}, "Knative": {"knative"}, "Rook and Ceph": {"rook-ceph"}, "Velero": {"velero"},
+	"Kubeflow": {"kubeflow", "kubeflow-pipelines", "kubeflow-katib", "kubeflow-notebooks", "kubeflow-training", "kubeflow-serving", "kubeflow-notebook-images", "kubeflow-serving-runtimes"},
+	"KubeVirt": {"kubevirt", "cdi"}, "Falco": {"falco"}, "OpenTelemetry": {"opentelemetry"}, "Fluent Bit": {"fluent-bit"},
+	"Elastic": {"elastic"}, "Jaeger": {"jaeger"}, "Prometheus and Grafana": {"prometheus"},
+	"kubespray": {"kubespray"}, "Terraform and OpenTofu": {"terraform", "opentofu"}, "desktop": {"lens", "headlamp", "k9s"},
+	"OS packages": {"host-packages"},
+}
+
+// optional are carried by name alone.
+var optional = []string{"karmada", "kyverno", "tracee"}
+
+// TestFullProfile: every system of the standard architecture is in the profile full
+// of every release but the demonstration, and nothing optional is in any profile.
+func TestFullProfile(t *testing.T) {
+	names, err := ReleaseNames(EmbeddedReleases())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if name == "demo" {
+			continue
+		}
+		set, err := LoadRelease(EmbeddedReleases(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sel, err := Select(set, nil, SelectOptions{Profile: "full"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := sel.IDs()
+		for system, want := range systems {
+			for _, id := range want {
+				if !slices.Contains(ids, id) {
+					t.Errorf("release %q, profile full: %s is missing (component %q)", name, system, id)
+				}
+			}
+		}
+		for _, id := range optional {
+			if set.Specs[id] == nil {
+				t.Errorf("release %q has no component %q", name, id)
+			}
+			if slices.Contains(ids, id) {
+				t.Errorf("release %q, profile full: %q is optional", name, id)
+			}
+		}
+	}
+}
+
+// TestSupplyFiles: the files that docs give to start from are good ones.
+func TestSupplyFiles(t *testing.T) {
+	files, err := filepath.Glob("../docs/supply/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := DecodeContent(file, data)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, spec := range c.Specs() {
+			renderSteps(t, &ReleaseSet{Release: Release{Name: c.Name, Kubernetes: "1.32.13"}}, &spec)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,7 +29,8 @@ type Step struct {
 	Values string `yaml:"values,omitempty"`
 
 	// Manifests names files of the component, each YAML of one or more objects,
-	// applied in order as upstream wrote them.
+	// applied in order as upstream wrote them. "FILE//FOLDER" is the kustomization in
+	// a folder of FILE, a tar archive, as pkg/stack/kustomize builds it.
 	Manifests []string `yaml:"manifests,omitempty"`
 	// Inline is YAML of one or more objects, a Go template over Facts, applied
 	// after Manifests.
@@ -85,6 +87,13 @@ func (s *Step) ReleaseName() string {
 	return s.Chart
 }
 
+// SplitManifest gives the file that an entry of a step's manifests names, and the
+// folder of the kustomization in it; empty for a file that is YAML itself.
+func SplitManifest(name string) (file, folder string) {
+	file, folder, _ = strings.Cut(name, "//")
+	return file, folder
+}
+
 func (c *ComponentSpec) validateSteps(doc *document, at string) {
 	seen := map[string]bool{}
 	for i := range c.Steps {
@@ -111,6 +120,7 @@ func (s *Step) validate(doc *document, at string, c *ComponentSpec) {
 		doc.errorf(at, "step %q has values or a release, and no chart", s.Name)
 	}
 	for i, name := range s.Manifests {
+		name, _ = SplitManifest(name)
 		if !slices.ContainsFunc(c.Files, func(f File) bool { return f.Name == name }) {
 			doc.errorf(fmt.Sprintf("%s.manifests[%d]", at, i), "step %q applies file %q, which the component does not list", s.Name, name)
 		}

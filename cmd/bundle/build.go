@@ -139,19 +139,22 @@ func installerDir(given string) (string, error) {
 
 func printBuild(w io.Writer, r *build.Result) error {
 	if r.DryRun {
-		_, err := fmt.Fprintf(w, "%d images, %d files, %d OS packages, %s of content; %s to fetch, %s needed in the cache and %s in %s\n",
-			r.Images, r.Files, r.Packages, progress.Bytes(r.Bytes), progress.Bytes(r.Fetched), progress.Bytes(r.NeededCache), progress.Bytes(r.NeededOut), r.Out)
+		_, err := fmt.Fprintf(w, "%d images, %d charts, %d files, %d OS packages, %s of content; %s to fetch, %s needed in the cache and %s in %s\n",
+			r.Images, r.Charts, r.Files, r.Packages, progress.Bytes(r.Bytes), progress.Bytes(r.Fetched), progress.Bytes(r.NeededCache), progress.Bytes(r.NeededOut), r.Out)
 		return err
 	}
 	rows := [][]string{
 		{"bundle", r.Bundle},
 		{"release", r.Release},
-		{"content", fmt.Sprintf("%d images, %d files, %d OS packages, %d blobs, %s", r.Images, r.Files, r.Packages, r.Blobs, progress.Bytes(r.Bytes))},
+		{"content", fmt.Sprintf("%d images, %d charts, %d files, %d OS packages, %d blobs, %s", r.Images, r.Charts, r.Files, r.Packages, r.Blobs, progress.Bytes(r.Bytes))},
 		{"scan", r.Scan},
 		{"signed", signedText(r)},
 	}
 	for _, v := range r.Volumes {
 		rows = append(rows, []string{"volume", fmt.Sprintf("%s  %s  sha256:%s", v.Name, progress.Bytes(v.Size), v.SHA256)})
+	}
+	if d := r.Discovery; d != nil {
+		rows = append(rows, []string{"rendered", fmt.Sprintf("%d charts and manifests for Kubernetes %s, %d images found, all carried", d.Rendered, d.Kubernetes, d.Found)})
 	}
 	if len(r.Pulled) > 0 {
 		rows = append(rows, []string{"also", "required by others: " + strings.Join(r.Pulled, ", ")})

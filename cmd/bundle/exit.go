@@ -5,8 +5,11 @@ import (
 
 	"naru/internal/build"
 	"naru/internal/cli"
+	"naru/internal/discover"
+	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
+	"naru/pkg/mirror/charts"
 	"naru/pkg/sign"
 )
 
@@ -27,6 +30,18 @@ func judge(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "run the same command again: it fetches what was removed"}, true
 	case cli.As[*build.PinConflictError](err):
 		return cli.Verdict{Code: cli.ExitPin, Hint: "one of the two is out of date: mend the component, or pin anew with bundle lock --update"}, true
+	case cli.As[*discover.MissingImagesError](err):
+		return cli.Verdict{Code: cli.ExitIncomplete, Hint: "list each image under images of its component; what is no image, or never pulled, under notImages"}, true
+	case cli.As[*discover.RenderError](err):
+		return cli.Verdict{Code: cli.ExitDocument, Hint: "mend the step's values, manifests or patches: they are rendered with the facts of an invented site"}, true
+	case cli.As[*charts.ProvenanceError](err):
+		return cli.Verdict{Code: cli.ExitTrust, Hint: "whoever packaged the chart has not signed it with a key of that keyring: find out why before leaving the keyring out"}, true
+	case cli.As[*charts.NotFoundError](err):
+		return cli.Verdict{Code: cli.ExitNetwork, Hint: "check the name and version; it is not there under them"}, true
+	case cli.As[*charts.MetadataError](err):
+		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "ask whoever publishes the chart: it cannot be installed as it is"}, true
+	case cli.As[*manifest.NoKeyringError](err):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "put the keys into the release's keyrings folder, or into keyrings of a content file"}, true
 	case cli.As[*build.NoInstallerError](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "make release builds them; name their folder with --installers, or leave them out with --no-installer"}, true
 	case cli.As[*mirror.MismatchError](err):

@@ -45,8 +45,10 @@ type inspection struct {
 	SignedBy string               `json:"signedBy,omitempty"`
 	Document *manifest.Bundle     `json:"document"`
 	Volumes  []archive.VolumeInfo `json:"volumes"`
-	Blobs    int                  `json:"blobs"`
-	Bytes    int64                `json:"bytes"`
+	// Artifacts counts what the bundle carries by kind.
+	Artifacts map[manifest.ArtifactKind]int `json:"artifacts"`
+	Blobs     int                           `json:"blobs"`
+	Bytes     int64                         `json:"bytes"`
 }
 
 func runInspect(ctx context.Context, o readOptions, paths []string, stdout, stderr io.Writer) error {
@@ -55,7 +57,10 @@ func runInspect(ctx context.Context, o readOptions, paths []string, stdout, stde
 		return err
 	}
 	defer func() { _ = b.Close() }()
-	result := inspection{Bundle: b.BundleDigest().String(), SignedBy: b.Signer, Document: b.Bundle(), Volumes: b.Volumes()}
+	result := inspection{Bundle: b.BundleDigest().String(), SignedBy: b.Signer, Document: b.Bundle(), Volumes: b.Volumes(), Artifacts: map[manifest.ArtifactKind]int{}}
+	for _, d := range b.Index().Manifests {
+		result.Artifacts[manifest.ArtifactKind(d.Annotations[manifest.AnnotationKind])]++
+	}
 	for _, blob := range b.Contents().Blobs {
 		result.Blobs++
 		result.Bytes += blob.Size
@@ -73,6 +78,9 @@ func printInspection(w io.Writer, r inspection) error {
 		{"scan", string(d.Scan.Verdict)},
 		{"signed by", r.SignedBy},
 		{"content", fmt.Sprintf("%d blobs, %s", r.Blobs, progress.Bytes(r.Bytes))},
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Artifacts)) {
+		rows = append(rows, []string{string(kind), fmt.Sprint(r.Artifacts[kind])})
 	}
 	for _, host := range slices.Sorted(maps.Keys(d.Builder.RegistryMap)) {
 		rows = append(rows, []string{"fetched", host + " from " + d.Builder.RegistryMap[host]})

@@ -78,6 +78,9 @@ func artifactsOf(lock *manifest.Lock) []listed {
 			out = append(out, listed{Kind: manifest.ArtifactReferrer, Name: img.Ref, Digest: ref.Digest.String(), Source: img.Source, PinnedBy: img.PinnedBy})
 		}
 	}
+	for _, c := range lock.Charts {
+		out = append(out, listed{Kind: manifest.ArtifactChart, Name: c.Component + "/" + c.Name + ":" + c.Version, Digest: c.Digest.String(), Size: c.Size, Source: c.Source, PinnedBy: c.PinnedBy})
+	}
 	for _, f := range lock.Files {
 		out = append(out, listed{Kind: manifest.ArtifactFile, Name: f.Component + "/" + f.Name + ":" + f.Version, Platform: f.Platform, Digest: f.Digest.String(), Size: f.Size, Source: f.URL, PinnedBy: f.PinnedBy})
 	}

@@ -67,6 +67,6 @@ func runLock(ctx context.Context, o lockOptions, stdout, stderr io.Writer) (err 
 	if err := atomicfile.Write(o.out, data, os.FileMode(0o644)); err != nil {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
-	obs.Note(fmt.Sprintf("%d images, %d files and the packages of %d distributions locked in %s", len(lock.Images), len(lock.Files), distributionsOf(lock), o.out))
+	obs.Note(fmt.Sprintf("%d images, %d charts, %d files and the packages of %d distributions locked in %s", len(lock.Images), len(lock.Charts), len(lock.Files), distributionsOf(lock), o.out))
 	return nil
 }

@@ -69,6 +69,7 @@ type componentSummary struct {
 	EndOfLife string   `json:"endOfLife,omitempty"`
 	Requires  []string `json:"requires,omitempty"`
 	Images    []string `json:"images,omitempty"`
+	Charts    []string `json:"charts,omitempty"`
 	Files     []string `json:"files,omitempty"`
 }
 
@@ -106,13 +107,16 @@ func runReleasesShow(out cli.OutputFlag, name, profile string, stdout io.Writer)
 		for _, img := range c.Images {
 			s.Images = append(s.Images, img.Ref)
 		}
+		for _, ch := range c.Charts {
+			s.Charts = append(s.Charts, ch.Name+" "+ch.Version)
+		}
 		for _, f := range c.Files {
 			s.Files = append(s.Files, f.Name)
 		}
 		list = append(list, s)
-		rows = append(rows, []string{s.ID, s.Version, s.License, s.EndOfLife, strconv.Itoa(len(s.Images)), strconv.Itoa(len(s.Files)), strings.Join(s.Requires, ",")})
+		rows = append(rows, []string{s.ID, s.Version, s.License, s.EndOfLife, strconv.Itoa(len(s.Images)), strconv.Itoa(len(s.Charts)), strconv.Itoa(len(s.Files)), strings.Join(s.Requires, ",")})
 	}
 	return out.Print(stdout, list, func(w io.Writer) error {
-		return cli.Table(w, []string{"COMPONENT", "VERSION", "LICENCE", "END OF LIFE", "IMAGES", "FILES", "REQUIRES"}, rows)
+		return cli.Table(w, []string{"COMPONENT", "VERSION", "LICENCE", "END OF LIFE", "IMAGES", "CHARTS", "FILES", "REQUIRES"}, rows)
 	})
 }

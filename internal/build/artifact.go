@@ -42,6 +42,9 @@ func (r *run) artifacts() []artifact {
 		for _, img := range r.images[c.ID] {
 			out = append(out, img)
 		}
+		for _, ch := range r.charts[c.ID] {
+			out = append(out, ch)
+		}
 		for _, f := range r.files[c.ID] {
 			out = append(out, f)
 		}

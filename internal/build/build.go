@@ -12,10 +12,12 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"naru/internal/discover"
 	"naru/internal/progress"
 	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
+	"naru/pkg/mirror/charts"
 	"naru/pkg/mirror/store"
 )
 
@@ -29,10 +31,12 @@ type run struct {
 	lock      *manifest.Lock
 	raw       map[string][]byte // files of the release, by their path in the bundle
 	// open
-	store  *store.Store
-	mirror *mirror.Mirror
+	store   *store.Store
+	mirror  *mirror.Mirror
+	fetcher *charts.Fetcher
 	// pin
 	images  map[string][]*pinnedImage // by component
+	charts  map[string][]*pinnedChart
 	files   map[string][]*pinnedFile
 	systems []*system      // with OS packages
 	locked  *manifest.Lock // of exactly what the bundle carries
@@ -68,6 +72,7 @@ var buildSteps = []step{
 	{"open", (*run).open},
 	{"pin", (*run).pin},
 	{"fetch", (*run).fetch},
+	{"discover", (*run).discover},
 	{"lay out", (*run).layout},
 	{"pack", (*run).pack},
 	{"media", (*run).media},
@@ -91,6 +96,7 @@ type Result struct {
 	UpToDate bool     `json:"upToDate"`
 	Signed   bool     `json:"signed"`
 	Images   int      `json:"images"`
+	Charts   int      `json:"charts"`
 	Files    int      `json:"files"`
 	Packages int      `json:"packages"` // OS package files
 	Blobs    int      `json:"blobs"`
@@ -99,6 +105,8 @@ type Result struct {
 	Volumes  []Volume `json:"volumes,omitempty"`
 	Pulled   []string `json:"pulledIn,omitempty"` // components that only requires asked for
 	Scan     string   `json:"scan"`
+	// Discovery is what the charts and manifests showed; nil where there are none.
+	Discovery *discover.Report `json:"discovery,omitempty"`
 	// Fingerprint is that of the signing key.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// DryRun says that nothing but the plan was made; NeededCache and NeededOut are
@@ -148,7 +156,7 @@ func newRun(opts Options) *run {
 		opts.Progress = progress.Nop{}
 	}
 	opts.Jobs = max(opts.Jobs, 1)
-	return &run{opts: opts, raw: map[string][]byte{}, images: map[string][]*pinnedImage{}, files: map[string][]*pinnedFile{},
+	return &run{opts: opts, raw: map[string][]byte{}, images: map[string][]*pinnedImage{}, charts: map[string][]*pinnedChart{}, files: map[string][]*pinnedFile{},
 		encoding: semaphore.NewWeighted(concurrentEncodings)}
 }
 
@@ -187,8 +195,7 @@ func (r *run) open(context.Context) error {
 		return err
 	}
 	r.store = st
-	r.mirror, err = r.newMirror()
-	return err
+	return r.openMirror()
 }
 
 func (r *run) close() {

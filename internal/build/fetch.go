@@ -14,17 +14,22 @@ import (
 	"naru/internal/progress"
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
+	"naru/pkg/mirror/charts"
 	"naru/pkg/mirror/remote"
 )
 
-// newMirror is the mirror of this run. Each blob gets its packed form as soon as
-// it arrives.
-func (r *run) newMirror() (*mirror.Mirror, error) {
-	client, err := remote.New(r.opts.Remote)
+// openMirror opens the way to the registries and chart repositories. Each blob gets
+// its packed form as soon as it arrives.
+func (r *run) openMirror() error {
+	opts := r.opts.Remote
+	opts.PlainHTTP = slices.Concat(opts.PlainHTTP, r.plainPackageHosts())
+	client, err := remote.New(opts)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return mirror.New(client, r.store, mirror.Options{Jobs: r.opts.Jobs, OnBytes: r.opts.Progress.Add, OnBlob: r.encode}), nil
+	r.mirror = mirror.New(client, r.store, mirror.Options{Jobs: r.opts.Jobs, OnBytes: r.opts.Progress.Add, OnBlob: r.encode})
+	r.fetcher = charts.New(r.mirror, client, r.store, charts.Options{Keyring: r.selection.Keyring})
+	return nil
 }
 
 // fetch brings everything that is pinned into the store, in the form it is packed
@@ -44,6 +49,9 @@ func (r *run) fetch(ctx context.Context) error {
 	}
 	r.opts.Progress.Start("fetch", missing)
 	if err := r.mirror.FetchBlobs(ctx, requests); err != nil {
+		return err
+	}
+	if err := r.fetchCharts(ctx, false); err != nil {
 		return err
 	}
 	if err := r.fetchFiles(ctx); err != nil {
@@ -90,6 +98,12 @@ func (r *run) forecast(requests []mirror.BlobRequest, missing int64) error {
 			content += q.Descriptor.Size
 		}
 	}
+	for _, p := range r.allCharts() {
+		content += p.size
+		if p.stored == nil {
+			missing += p.size // a few kilobytes; perhaps held
+		}
+	}
 	for _, f := range r.allFiles() {
 		for _, s := range f.sources {
 			size := r.lockedSize(s)
@@ -111,8 +125,8 @@ func (r *run) forecast(requests []mirror.BlobRequest, missing int64) error {
 	}
 	slices.Sort(res.Pulled)
 	res.Images, res.Files = r.count()
-	res.Packages = r.countPackages()
-	r.opts.Progress.Note(fmt.Sprintf("%d images, %d files and %d OS packages, %s; %s to fetch", res.Images, res.Files, res.Packages, progress.Bytes(content), progress.Bytes(missing)))
+	res.Charts, res.Packages = len(r.allCharts()), r.countPackages()
+	r.opts.Progress.Note(fmt.Sprintf("%d images, %d charts, %d files and %d OS packages, %s; %s to fetch", res.Images, res.Charts, res.Files, res.Packages, progress.Bytes(content), progress.Bytes(missing)))
 	if missing > 0 {
 		free, err := freeSpace(r.store.Dir())
 		if err != nil {

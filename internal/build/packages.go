@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -12,12 +13,14 @@ import (
 	"naru/manifest"
 	"naru/pkg/mirror"
 	"naru/pkg/mirror/packages"
+	"naru/pkg/mirror/packages/deb"
 	"naru/pkg/mirror/packages/rpm"
 )
 
 // resolvers are the package systems that a build knows.
 func (r *run) resolvers() map[manifest.Family]packages.Resolver {
 	return map[manifest.Family]packages.Resolver{
+		manifest.FamilyDeb: deb.Resolver{},
 		manifest.FamilyRPM: &rpm.Resolver{Note: r.opts.Progress.Note},
 	}
 }
@@ -41,6 +44,20 @@ func (p *packageArtifact) descriptors() []ocispec.Descriptor {
 
 func (p *packageArtifact) entries() []ocispec.Descriptor {
 	return []ocispec.Descriptor{entry(p.Descriptor, p.Ref, manifest.ArtifactPackages, "")}
+}
+
+// plainPackageHosts are the hosts of package sources that are given by http: vendors
+// sign what they serve there, and every file counts by a digest that hangs off that.
+func (r *run) plainPackageHosts() []string {
+	var out []string
+	for _, d := range r.selection.Distributions {
+		for _, s := range d.Sources {
+			if u, err := url.Parse(s.URL); err == nil && u.Scheme == "http" {
+				out = append(out, u.Host)
+			}
+		}
+	}
+	return out
 }
 
 // wantedPackages are what to ask for of each distribution on each platform.

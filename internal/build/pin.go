@@ -27,7 +27,7 @@ func (r *run) pin(ctx context.Context) error {
 	if err := r.unpin(); err != nil {
 		return err
 	}
-	if err := r.pinFiles(); err != nil {
+	if err := errors.Join(r.pinFiles(), r.pinCharts()); err != nil {
 		return err
 	}
 	if r.opts.Locked {
@@ -51,6 +51,9 @@ func (r *run) pin(ctx context.Context) error {
 		}
 	}
 	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := r.fetchCharts(ctx, true); err != nil {
 		return err
 	}
 	if err := r.fetchUnpinnedFiles(ctx); err != nil {
@@ -371,6 +374,13 @@ func (r *run) unpin() error {
 		}
 		kept.Images = append(kept.Images, img)
 	}
+	for _, c := range r.lock.Charts {
+		if name := c.Component + "/" + c.Name; slices.Contains(r.opts.Unpin, name) {
+			found[name] = true
+			continue
+		}
+		kept.Charts = append(kept.Charts, c)
+	}
 	for _, f := range r.lock.Files {
 		if name := f.Component + "/" + f.Name; slices.Contains(r.opts.Unpin, name) {
 			found[name] = true
@@ -425,7 +435,7 @@ func (r *run) refuseUnpinned(platforms []ocispec.Platform) error {
 	if err != nil {
 		return err
 	}
-	if names = append(names, unpinned...); len(names) > 0 {
+	if names = append(append(names, r.unpinnedCharts()...), unpinned...); len(names) > 0 {
 		slices.Sort(names)
 		return &UnpinnedError{Names: names}
 	}
@@ -441,6 +451,8 @@ func (r *run) completeLock() (*manifest.Lock, error) {
 			if lock.Image(a.spelled) == nil { // two components may list one image
 				lock.Images = append(lock.Images, a.locked(r.opts.PinnedBy))
 			}
+		case *pinnedChart:
+			lock.Charts = append(lock.Charts, a.locked(r.opts.PinnedBy))
 		case *pinnedFile:
 			lock.Files = append(lock.Files, a.locked(r.opts.PinnedBy)...)
 		case *packageArtifact: // lockedPackages has them

@@ -75,7 +75,7 @@ func (r *run) notePinned(found *manifest.Lock) error {
 		r.pins = manifest.NewLock(r.selection.Name)
 	}
 	r.pins = r.pins.Merge(found)
-	if len(found.Files) == 0 && len(found.Packages) == 0 {
+	if len(found.Files)+len(found.Charts)+len(found.Packages) == 0 {
 		return nil // images cost a request to pin again; they are saved in one go
 	}
 	return r.savePins()

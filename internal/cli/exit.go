@@ -27,6 +27,7 @@ const (
 	ExitNetwork     = 7   // a registry or file server failed or refused
 	ExitSpace       = 8   // the disk cannot hold it
 	ExitVersion     = 9   // written by a newer version of naru
+	ExitIncomplete  = 10  // a chart or manifest names an image that nobody lists
 	ExitInterrupted = 130 // stopped by a signal; run again to go on
 )
 

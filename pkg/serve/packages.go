@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -98,11 +99,7 @@ func (s *Server) servePackages(w *recorder, r *http.Request, t *packageTree) err
 			h := w.Header()
 			h.Set("Content-Type", "text/plain; charset=utf-8")
 			h.Set("Cache-Control", cacheNever)
-			w.WriteHeader(http.StatusOK)
-			if r.Method == http.MethodGet {
-				_, err := w.Write([]byte(text))
-				return err
-			}
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(text))
 			return nil
 		}
 	}

@@ -33,7 +33,7 @@ func (b *builder) build(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, phase := range []func(context.Context) error{
-		b.buildBinaries, b.buildBase, b.buildBusybox, b.buildPause, b.buildEtcd, b.buildCNI, b.buildSums,
+		b.buildBinaries, b.buildBase, b.buildBusybox, b.buildPause, b.buildEtcd, b.buildCNI, b.buildCluster, b.buildSums,
 	} {
 		if err := phase(ctx); err != nil {
 			return err

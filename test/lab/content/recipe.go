@@ -22,6 +22,8 @@ type Recipe struct {
 	Busybox *Debian   `json:"busybox,omitempty"`
 	// Base is the layer that all images but pause share.
 	Base *Debian `json:"base,omitempty"`
+	// Cluster is what a cluster is made from.
+	Cluster *Cluster `json:"cluster,omitempty"`
 }
 
 // GoModule names commands of a Go module.
@@ -97,7 +99,7 @@ func (r Recipe) key(ctx context.Context) (string, error) {
 		Go, GCC  string
 	}{Assembly: assembly, Recipe: r, Flags: goFlags()}
 	var err error
-	if r.CNI != nil || r.Etcd != nil || r.Pause != nil {
+	if r.CNI != nil || r.Etcd != nil || r.Pause != nil || r.Cluster != nil {
 		if inputs.Go, err = toolOutput(ctx, "go", "env", "GOVERSION"); err != nil {
 			return "", err
 		}

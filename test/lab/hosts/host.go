@@ -159,3 +159,30 @@ func (l *Lab) hostKey(ctx context.Context, root string, h Host) error {
 	}
 	return err
 }
+
+// mountVar mounts a small file system for a host's /var/lib, with what lies there,
+// unless it is mounted already.
+func (l *Lab) mountVar(h Host) error {
+	dir := filepath.Join(l.hostDir(h.Name), "var")
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if _, err := run(ctx, "mount", "-t", "tmpfs", "-o", "mode=755,size="+h.SmallVar, "naru-lab", dir); err != nil {
+		return err
+	}
+	_, err := run(ctx, "cp", "-a", filepath.Join(l.Root(h.Name), "var/lib")+"/.", dir)
+	return err
+}
+
+func (l *Lab) unmountVar(ctx context.Context, host string) error {
+	dir := filepath.Join(l.hostDir(host), "var")
+	if _, err := os.Stat(dir); err != nil {
+		return nil // never made
+	}
+	_, err := run(ctx, "umount", dir)
+	return err
+}

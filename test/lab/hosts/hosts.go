@@ -56,8 +56,8 @@ type Host struct {
 	NoModules bool `json:"noModules,omitempty"`
 	// NoRoute leaves out the default route.
 	NoRoute bool `json:"noRoute,omitempty"`
-	// Tmpfs mounts a memory file system of a size on a path: "/var/lib/naru:size=64M".
-	Tmpfs string `json:"tmpfs,omitempty"`
+	// SmallVar puts /var/lib on a file system of its own, of this size in memory: "64M".
+	SmallVar string `json:"smallVar,omitempty"`
 }
 
 // Default are four hosts, enough for two control planes, a worker and a load
@@ -72,7 +72,7 @@ func Default() []Host {
 }
 
 // ParseHost reads "name=address" with options after commas: no-modules, no-route,
-// tmpfs=/path:size=64M.
+// small-var=64M.
 func ParseHost(s string) (Host, error) {
 	parts := strings.Split(s, ",")
 	name, addr, ok := strings.Cut(parts[0], "=")
@@ -87,8 +87,8 @@ func ParseHost(s string) (Host, error) {
 			h.NoModules = true
 		case "no-route":
 			h.NoRoute = true
-		case "tmpfs":
-			h.Tmpfs = value
+		case "small-var":
+			h.SmallVar = value
 		default:
 			return h, fmt.Errorf("reading host %q: unknown option %q", s, key)
 		}
@@ -287,7 +287,7 @@ func (l *Lab) Down(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	for _, e := range entries {
-		errs = append(errs, l.cut(ctx, e.Name()))
+		errs = append(errs, l.cut(ctx, e.Name()), l.unmountVar(ctx, e.Name()))
 	}
 	errs = append(errs, l.stopSegment(ctx))
 	if err := errors.Join(errs...); err != nil {

@@ -57,8 +57,11 @@ func (l *Lab) start(h Host) error {
 		}
 	}
 	args := []string{filepath.Join(dir, "supervise.sh"), filepath.Join(dir, "boot.sh"), l.namespace(), h.Name, dir, l.tag(h.Name)}
-	if h.Tmpfs != "" {
-		args = append(args, "--tmpfs="+h.Tmpfs)
+	if h.SmallVar != "" {
+		if err := l.mountVar(h); err != nil {
+			return err
+		}
+		args = append(args, "--bind="+filepath.Join(dir, "var")+":/var/lib")
 	}
 	console, err := os.OpenFile(l.Console(h.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -28,6 +28,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("content", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	cache := fs.String("cache", "", "`folder` kept between runs (default: naru-lab in the user's cache)")
+	cluster := fs.Bool("cluster", false, "the content of release lab instead of the demo's")
 	key := fs.String("public-key", "", "also write the key that images are signed with to this `file`")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -48,8 +49,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
+	recipe := content.Default()
+	if *cluster {
+		recipe = content.ClusterRecipe()
+	}
 	l, err := content.Build(ctx, content.Options{
 		CacheDir: *cache,
+		Recipe:   &recipe,
 		OnStep:   func(step string) { _, _ = fmt.Fprintln(stderr, step) },
 	})
 	if err != nil {

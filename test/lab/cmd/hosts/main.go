@@ -23,7 +23,7 @@ import (
 const usage = `usage: hosts [flags] COMMAND
 
   up [HOST...]         start a lab; a host is name=address with options after commas:
-                       no-modules, no-route, tmpfs=/path:size=64M
+                       no-modules, no-route, small-var=64M
   add HOST...          start further hosts in it
   down                 cut the power of all hosts and remove the lab
   cut NAME...          cut the power of hosts

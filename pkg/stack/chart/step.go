@@ -1,0 +1,121 @@
+package chart
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"naru/manifest"
+)
+
+// Content gives what a component carries.
+type Content interface {
+	// Chart opens the packaged chart of a name.
+	Chart(ctx context.Context, component, name string) (io.ReadCloser, error)
+	// File is a carried file whole.
+	File(ctx context.Context, component, name string) ([]byte, error)
+}
+
+// Rendered is a step with the facts of a site filled in.
+type Rendered struct {
+	// Chart is the name and version of the step's chart, "" for manifests.
+	Chart string
+	// Values of the chart, those of the step alone.
+	Values  map[string]any
+	Objects []Object
+}
+
+// RenderStep renders a step, whether its condition holds or not. What steps of the
+// same component installed before is part of caps.
+func RenderStep(ctx context.Context, content Content, c *manifest.ComponentSpec, s *manifest.Step, facts *manifest.Facts, caps Capabilities) (*Rendered, error) {
+	render := renderManifests
+	if s.Chart != "" {
+		render = renderChart
+	}
+	out, err := render(ctx, content, c, s, facts, caps)
+	if err != nil {
+		return nil, fmt.Errorf("rendering step %q of component %q: %w", s.Name, c.ID, err)
+	}
+	return out, nil
+}
+
+func renderChart(ctx context.Context, content Content, c *manifest.ComponentSpec, s *manifest.Step, facts *manifest.Facts, caps Capabilities) (*Rendered, error) {
+	ch, err := open(ctx, content, c.ID, s.Chart)
+	if err != nil {
+		return nil, err
+	}
+	values, err := Values(s, facts)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := ch.Render(Release{Name: s.ReleaseName(), Namespace: s.Namespace}, values, caps)
+	if err != nil {
+		return nil, err
+	}
+	return &Rendered{Chart: ch.String(), Values: values, Objects: objects}, nil
+}
+
+// open loads a chart of a component.
+func open(ctx context.Context, content Content, component, name string) (*Chart, error) {
+	r, err := content.Chart(ctx, component, name)
+	if err != nil {
+		return nil, fmt.Errorf("opening chart %q: %w", name, err)
+	}
+	defer func() { _ = r.Close() }()
+	return Load(r)
+}
+
+// Values are the values that a step gives its chart.
+func Values(s *manifest.Step, facts *manifest.Facts) (map[string]any, error) {
+	text, err := facts.Render(s.Name, s.Values)
+	if err != nil {
+		return nil, err
+	}
+	return ParseValues(text)
+}
+
+func renderManifests(ctx context.Context, content Content, c *manifest.ComponentSpec, s *manifest.Step, facts *manifest.Facts, _ Capabilities) (*Rendered, error) {
+	var objects []Object
+	for _, name := range s.Manifests {
+		data, err := content.File(ctx, c.ID, name)
+		if err != nil {
+			return nil, fmt.Errorf("reading file %q: %w", name, err)
+		}
+		parsed, err := ParseObjects(name, data)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, parsed...)
+	}
+	for _, p := range s.Patches {
+		patch, err := facts.Render(s.Name, p.Patch)
+		if err != nil {
+			return nil, err
+		}
+		if err := Patch(objects, p, patch); err != nil {
+			return nil, err
+		}
+	}
+	text, err := facts.Render(s.Name, s.Inline)
+	if err != nil {
+		return nil, err
+	}
+	inline, err := ParseObjects("inline", []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	return &Rendered{Objects: append(objects, inline...)}, nil
+}
+
+// RenderDefaults renders a chart that no step installs, with its own values.
+func RenderDefaults(ctx context.Context, content Content, component, name string, caps Capabilities) (*Rendered, error) {
+	ch, err := open(ctx, content, component, name)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := ch.Render(Release{Name: name, Namespace: "default"}, map[string]any{}, caps)
+	if err != nil {
+		return nil, err
+	}
+	return &Rendered{Chart: ch.String(), Objects: objects}, nil
+}

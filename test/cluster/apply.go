@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"naru/test/lab/hosts"
+)
+
+func (w *world) startHosts(ctx context.Context) (string, error) {
+	if w.lab != nil {
+		return "", fmt.Errorf("lab %q runs already: bin/lab-hosts -lab %s down", w.name, w.name)
+	}
+	l, err := hosts.Up(ctx, hosts.Options{
+		Name: w.name, CacheDir: w.cache, Hosts: labHosts(), Program: filepath.Join(w.bin, "lab-hosts"),
+		OnStep: func(s string) { fmt.Println("   " + s) },
+	})
+	w.lab = l
+	return fmt.Sprintf("%d hosts answer", len(labHosts())), err
+}
+
+// firstApply takes bare hosts to a cluster and holds the time against that of
+// kubeadm and the package manager, which no installer can do without.
+func (w *world) firstApply(ctx context.Context) (string, error) {
+	cmd, err := w.apply(ctx, w.site)
+	if err != nil {
+		return "", err
+	}
+	r, err := w.ok(cmd)
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(w.path("apply.log"), []byte(r.stderr), 0o644); err != nil {
+		return "", err
+	}
+	if err := w.fetchCredentials(ctx); err != nil {
+		return "", err
+	}
+	if err := w.nodesReady(ctx, w.site, time.Minute); err != nil {
+		return "", err
+	}
+	t := times(r.stderr)
+	budget := 1.5 * (t.packages + t.kubeadm)
+	saw := fmt.Sprintf("%.0f s to Ready, %.0f s in all; kubeadm %.0f s + packages %.0f s, x 1.5 = %.0f s", t.ready, r.took.Seconds(), t.kubeadm, t.packages, budget)
+	if t.kubeadm == 0 || t.packages == 0 || t.ready == 0 {
+		return saw, fmt.Errorf("the times of packages or kubeadm are not in the events: %s", saw)
+	}
+	fmt.Println("   " + saw)
+	if t.ready > budget {
+		return saw, fmt.Errorf("too slow: %s", saw)
+	}
+	return saw, nil
+}
+
+// fetchCredentials brings the administrator's kubeconfig to this machine.
+func (w *world) fetchCredentials(ctx context.Context) error {
+	conf, err := w.lab.SSH(ctx, "cp1", "cat", "/etc/kubernetes/admin.conf")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.path("admin.conf"), []byte(conf), 0o600)
+}
+
+// phaseTimes are seconds of the parts of an apply.
+type phaseTimes struct{ packages, kubeadm, ready float64 }
+
+// times reads the events of --progress json.
+func times(events string) phaseTimes {
+	var t phaseTimes
+	for line := range strings.Lines(events) {
+		var e struct {
+			Event, Step string
+			Seconds     float64
+		}
+		if json.Unmarshal([]byte(line), &e) != nil || e.Event != "end" {
+			continue
+		}
+		switch {
+		case strings.Contains(e.Step, "os-packages"):
+			t.packages += e.Seconds
+		case strings.Contains(e.Step, "kubeadm init"), strings.Contains(e.Step, "kubeadm join"):
+			t.kubeadm += e.Seconds
+		}
+	}
+	return t
+}
+
+// nodes are the names of a site's nodes, sorted.
+func (s site) nodes() []string {
+	var names []string
+	for _, h := range s.hosts {
+		if strings.Contains(h.roles, "control-plane") || strings.Contains(h.roles, "worker") {
+			names = append(names, h.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// nodesReady waits until the nodes of s, and no others, are there and Ready.
+func (w *world) nodesReady(ctx context.Context, s site, limit time.Duration) error {
+	want := s.nodes()
+	_, err := within(ctx, limit, func(ctx context.Context) error {
+		out, err := w.kubectl(ctx, "get", "nodes", "-o", `jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
+		if err != nil {
+			return err
+		}
+		var have []string
+		for line := range strings.Lines(out) {
+			name, ready, _ := strings.Cut(strings.TrimSpace(line), "=")
+			if ready != "True" {
+				return fmt.Errorf("node %s: Ready is %s", name, ready)
+			}
+			have = append(have, name)
+		}
+		slices.Sort(have)
+		if !slices.Equal(have, want) {
+			return fmt.Errorf("nodes are %v, want %v", have, want)
+		}
+		return nil
+	})
+	return err
+}
+
+// applyAgain must find nothing to do, in seconds.
+func (w *world) applyAgain(ctx context.Context) (string, error) {
+	const limit = 15 * time.Second
+	r, err := w.unchanged(ctx)
+	if err != nil {
+		return "", err
+	}
+	if r.took > limit {
+		return "", fmt.Errorf("took %s, more than %s", r.took, limit)
+	}
+	return "said so after " + seconds(r.took), nil
+}
+
+// unchanged applies the site as it is and wants to hear that nothing changed.
+func (w *world) unchanged(ctx context.Context) (result, error) {
+	cmd, err := w.apply(ctx, w.site)
+	if err != nil {
+		return result{}, err
+	}
+	r, err := w.ok(cmd)
+	if err != nil {
+		return r, err
+	}
+	a, err := decode(r)
+	if err != nil {
+		return r, err
+	}
+	if a.Changed != 0 {
+		return r, fmt.Errorf("changed %d things: %s", a.Changed, last(r.all(), 3000))
+	}
+	return r, nil
+}
