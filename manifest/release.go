@@ -19,6 +19,10 @@ type Release struct {
 	Kind       string `yaml:"kind"`
 	Name       string `yaml:"name"`
 	Title      string `yaml:"title,omitempty"`
+	// Base names a release that this one moves on: what release.yaml leaves out, and
+	// every component, distribution, keyring and pin that the folder lacks, is that of
+	// the base, which has no base itself.
+	Base string `yaml:"base,omitempty"`
 	// Kubernetes is the version that charts are rendered for, without "v".
 	Kubernetes string `yaml:"kubernetes,omitempty"`
 	// Platforms carried unless others are asked for.
@@ -51,8 +55,12 @@ type ReleaseSet struct {
 	// Shipped is the lock that comes with the release; empty when it has none.
 	Shipped *Lock
 	// Raw are the bytes of each file as loaded, by path ("release.yaml",
-	// "components/etcd.yaml"), for carrying in the bundle.
+	// "components/etcd.yaml"), for carrying in the bundle. A release with a base is
+	// whole in them: its release.yaml has what the base gave it.
 	Raw map[string][]byte
+
+	// folders are those of the release and of its base.
+	folders []string
 }
 
 // EmbeddedReleases is the file system of the releases that this build of naru
@@ -98,33 +106,24 @@ func (e *NoReleaseError) Unwrap() error { return fs.ErrNotExist }
 // fs.ErrNotExist, with the ones there are named.
 func LoadRelease(fsys fs.FS, name string) (*ReleaseSet, error) {
 	set := &ReleaseSet{Specs: map[string]*ComponentSpec{}, Systems: map[string]*Distribution{}, Keyrings: map[string][]byte{}, Raw: map[string][]byte{}}
-	data, err := fs.ReadFile(fsys, path.Join(name, "release.yaml"))
-	if errors.Is(err, fs.ErrNotExist) {
-		names, _ := ReleaseNames(fsys)
-		return nil, &NoReleaseError{Name: name, Have: names}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("loading release %q: %w", name, err)
-	}
-	set.Raw["release.yaml"] = data
-	doc, err := decodeYAML(path.Join(name, "release.yaml"), data, KindRelease, &set.Release)
+	doc, err := set.loadHead(fsys, name)
 	if err != nil {
 		return nil, err
 	}
 	set.validate(doc)
-	return set, errors.Join(doc.err(), set.loadComponents(fsys, name), set.loadDistributions(fsys, name), set.loadLock(fsys, name))
+	return set, errors.Join(doc.err(), set.loadComponents(fsys), set.loadDistributions(fsys), set.loadLock(fsys))
 }
 
-func (s *ReleaseSet) loadComponents(fsys fs.FS, name string) error {
+func (s *ReleaseSet) loadComponents(fsys fs.FS) error {
 	var errs []error
 	for _, id := range s.Components {
 		rel := path.Join("components", id+".yaml")
-		data, err := fs.ReadFile(fsys, path.Join(name, rel))
+		file, data, err := s.read(fsys, rel)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("loading component %q: %w", id, err))
 			continue
 		}
-		spec, err := DecodeComponent(path.Join(name, rel), data)
+		spec, err := DecodeComponent(file, data)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -138,16 +137,16 @@ func (s *ReleaseSet) loadComponents(fsys fs.FS, name string) error {
 	return checkRequires(s.Specs)
 }
 
-func (s *ReleaseSet) loadDistributions(fsys fs.FS, name string) error {
+func (s *ReleaseSet) loadDistributions(fsys fs.FS) error {
 	var errs []error
 	for _, id := range s.Distributions {
 		rel := path.Join("distributions", id+".yaml")
-		data, err := fs.ReadFile(fsys, path.Join(name, rel))
+		file, data, err := s.read(fsys, rel)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("loading distribution %q: %w", id, err))
 			continue
 		}
-		d, err := DecodeDistribution(path.Join(name, rel), data)
+		d, err := DecodeDistribution(file, data)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -157,16 +156,16 @@ func (s *ReleaseSet) loadDistributions(fsys fs.FS, name string) error {
 		}
 		s.Raw[rel] = data
 		s.Systems[id] = d
-		errs = append(errs, s.loadKeyrings(fsys, name, d))
+		errs = append(errs, s.loadKeyrings(fsys, d))
 	}
 	return errors.Join(errs...)
 }
 
 // loadKeyrings loads those keyrings of a distribution that the release holds.
-func (s *ReleaseSet) loadKeyrings(fsys fs.FS, name string, d *Distribution) error {
+func (s *ReleaseSet) loadKeyrings(fsys fs.FS, d *Distribution) error {
 	for _, source := range d.Sources {
 		rel := path.Join("keyrings", source.Keyring+".asc")
-		data, err := fs.ReadFile(fsys, path.Join(name, rel))
+		_, data, err := s.read(fsys, rel)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -177,20 +176,6 @@ func (s *ReleaseSet) loadKeyrings(fsys fs.FS, name string, d *Distribution) erro
 		s.Keyrings[source.Keyring] = data
 	}
 	return nil
-}
-
-func (s *ReleaseSet) loadLock(fsys fs.FS, name string) error {
-	file := path.Join(name, "lock.yaml")
-	data, err := fs.ReadFile(fsys, file)
-	if errors.Is(err, fs.ErrNotExist) {
-		s.Shipped = NewLock(s.Name)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("loading lock of release %q: %w", name, err)
-	}
-	s.Shipped, err = DecodeLock(file, data)
-	return err
 }
 
 func (s *ReleaseSet) validate(doc *document) {
