@@ -43,6 +43,7 @@ type catalog struct {
 	repos     map[string]*repository
 	names     []string // of repos, sorted
 	files     *fileTree
+	charts    *chartTree
 	apt, yum  *packageTree
 	conflicts []Conflict
 }
@@ -50,7 +51,7 @@ type catalog struct {
 // newCatalog reads the manifests of all contents.
 func newCatalog(ctx context.Context, contents union) (*catalog, error) {
 	c := &catalog{repos: map[string]*repository{}, files: newFileTree("/files/", fileElementRE), conflicts: []Conflict{},
-		apt: newPackageTree("/apt/"), yum: newPackageTree("/yum/")}
+		charts: newChartTree(), apt: newPackageTree("/apt/"), yum: newPackageTree("/yum/")}
 	b := &builder{catalog: c, contents: contents, docs: map[digest.Digest]*manifestDoc{}}
 	for i, content := range contents {
 		for _, desc := range content.Index().Manifests {
@@ -104,6 +105,10 @@ func (b *builder) add(ctx context.Context, desc ocispec.Descriptor) error {
 		repo.tags[tag] = desc.Digest
 	}
 	switch b.artifactType(desc) {
+	case "":
+		if desc.Annotations[manifest.AnnotationKind] == string(manifest.ArtifactChart) {
+			err = b.addChart(ctx, plain)
+		}
 	case fileArtifactType:
 		err = b.addFiles(ctx, plain)
 	case manifest.PackagesArtifactType, manifest.MetadataArtifactType:

@@ -32,6 +32,12 @@
 //	/yum/<distribution>/naru-<arch>.repo        those of one architecture
 //	/apt|yum/<distribution>/keyrings/<name>.asc the vendor's keys, as naru carries them
 //
+// # Charts
+//
+//	/v2/naru/charts/<name>/...                helm pull oci://HOST/naru/charts/<name>
+//	/charts/index.yaml                        the same charts as an HTTP chart repository
+//	/charts/<name>-<version>.tgz [.prov]
+//
 // # Others
 //
 //	/bundles    JSON: what is served

@@ -155,6 +155,8 @@ func (s *Server) route(w *recorder, r *http.Request) error {
 		return s.serveRegistry(w, r)
 	case path == "/files" || strings.HasPrefix(path, "/files/"):
 		return s.serveTree(w, r, s.catalog.files)
+	case path == "/charts" || strings.HasPrefix(path, "/charts/"):
+		return s.serveCharts(w, r)
 	case path == "/apt" || strings.HasPrefix(path, "/apt/"):
 		return s.servePackages(w, r, s.catalog.apt)
 	case path == "/yum" || strings.HasPrefix(path, "/yum/"):

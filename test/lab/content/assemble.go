@@ -24,6 +24,7 @@ type builder struct {
 	cni, etcd map[string]string       // binaries' folder by architecture
 	base      map[string]layout.Layer // by architecture
 	sums      []layout.File
+	pause     string // digest of the pause image
 }
 
 // build fills dir.
@@ -33,7 +34,7 @@ func (b *builder) build(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, phase := range []func(context.Context) error{
-		b.buildBinaries, b.buildBase, b.buildBusybox, b.buildPause, b.buildEtcd, b.buildCNI, b.buildCluster, b.buildSums,
+		b.buildBinaries, b.buildBase, b.buildBusybox, b.buildPause, b.buildEtcd, b.buildCNI, b.buildCharts, b.buildCluster, b.buildSums,
 	} {
 		if err := phase(ctx); err != nil {
 			return err
@@ -158,6 +159,7 @@ func (b *builder) buildPause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.pause = img.Digest.String()
 	b.w.Name(layout.Image{Ref: "registry.k8s.io/pause:3.10", Platforms: []string{"linux/" + p.Arch}}, img)
 	return nil
 }

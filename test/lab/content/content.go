@@ -17,6 +17,8 @@
 //	https://dl.lab.test/etcd-v3.5.24-linux-ARCH.tar.gz
 //	https://dl.lab.test/etcd-v3.5.24-linux-ARCH   the bare binary
 //	https://dl.lab.test/SHA256SUMS
+//	https://dl.lab.test/charts                    chart landing, see package helmchart
+//	ghcr.io/naru-lab/charts/ferry:0.1.0           chart ferry
 package content
 
 import (

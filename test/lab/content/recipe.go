@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"naru/test/lab/helmchart"
 )
 
 // assembly is raised when the same inputs are put together in another way.
@@ -20,6 +22,9 @@ type Recipe struct {
 	Etcd    *GoModule `json:"etcd,omitempty"`
 	Pause   *CSource  `json:"pause,omitempty"`
 	Busybox *Debian   `json:"busybox,omitempty"`
+	// Charts is the hash of the lab's Helm charts, empty for none. They name images
+	// of all of the above.
+	Charts string `json:"charts,omitempty"`
 	// Base is the layer that all images but pause share.
 	Base *Debian `json:"base,omitempty"`
 	// Cluster is what a cluster is made from.
@@ -87,6 +92,7 @@ func Default() Recipe {
 			All:      []string{"ca-certificates", "netbase", "tzdata"},
 			Arches:   both,
 		},
+		Charts: helmchart.Hash(),
 	}
 }
 
