@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"naru/internal/build"
+	"naru/internal/discover"
 	"naru/internal/progress"
 	"naru/manifest"
 	"naru/test/lab/helmchart"
@@ -99,7 +100,7 @@ func TestImageThatNobodyListsFailsTheBuild(t *testing.T) {
 	w := newWorld(t)
 	w.harbour("app")
 	_, err := build.Build(t.Context(), w.withCharts("    images: [{ref: "+appRef+"}]\n"+chartHTTP+chartSteps))
-	missing, isMissing := errors.AsType[*build.MissingImagesError](err)
+	missing, isMissing := errors.AsType[*discover.MissingImagesError](err)
 	if !isMissing || len(missing.Images) != 2 {
 		t.Fatalf("got %v", err)
 	}
@@ -122,7 +123,7 @@ func TestImageByAnotherDigestFailsTheBuild(t *testing.T) {
 	w := newWorld(t)
 	w.harbour("app", "templates/web.yaml", fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: \"%s@%s\"}]}\n", app, w.newer.Digest))
 	_, err := build.Build(t.Context(), w.withCharts(bothImages+chartHTTP+chartSteps))
-	if _, isMissing := errors.AsType[*build.MissingImagesError](err); !isMissing || !strings.Contains(err.Error(), w.index.Digest.String()) {
+	if _, isMissing := errors.AsType[*discover.MissingImagesError](err); !isMissing || !strings.Contains(err.Error(), w.index.Digest.String()) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -157,7 +158,7 @@ func TestStepThatDoesNotRenderFailsTheBuild(t *testing.T) {
 	w.harbour("app")
 	steps := "    steps: [{name: app, chart: app, namespace: ns, values: \"extra: {{ .Values.nothing }}\"}]\n"
 	_, err := build.Build(t.Context(), w.withCharts(bothImages+chartHTTP+steps))
-	if _, is := errors.AsType[*build.RenderError](err); !is || !strings.Contains(err.Error(), "nothing") {
+	if _, is := errors.AsType[*discover.RenderError](err); !is || !strings.Contains(err.Error(), "nothing") {
 		t.Errorf("got %v", err)
 	}
 }
