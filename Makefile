@@ -32,7 +32,7 @@ release: ## build every published binary into dist/
 	GOOS=windows GOARCH=amd64 $(GOBUILD) -o dist/bundle-windows-amd64.exe ./cmd/bundle
 
 demo: build ## build, sign, verify, serve and push the demo release from a simulated upstream
-	test/tools/tools.sh --dir $(TOOLS) docker-registry
+	test/tools/tools.sh --dir $(TOOLS) docker-registry helm
 	go run ./test/demo -bin bin -cache $(CACHE)/lab -out bundles/demo
 
 dossier: ## open the demo's dossier in Chromium; pictures and PDFs go to .cache/dossier

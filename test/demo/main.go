@@ -63,6 +63,7 @@ var steps = []step{
 	{"install serve", (*demo).serve},
 	{"pull every image back", (*demo).pullImages},
 	{"fetch every file back", (*demo).pullFiles},
+	{"helm pulls every chart", (*demo).pullCharts},
 	{"install push", (*demo).push},
 	{"install push again", (*demo).pushAgain},
 }

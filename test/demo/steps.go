@@ -46,6 +46,7 @@ type built struct {
 	Bundle   string
 	UpToDate bool
 	Images   int
+	Charts   int
 	Files    int
 	Blobs    int
 	Bytes    int64
@@ -74,7 +75,7 @@ func (d *demo) build(ctx context.Context) (string, error) {
 	for _, v := range r.Volumes {
 		size += v.Size
 	}
-	return fmt.Sprintf("%d images, %d files, %d blobs, %d MB in %d MB", r.Images, r.Files, r.Blobs, r.Bytes>>20, size>>20), nil
+	return fmt.Sprintf("%d images, %d charts, %d files, %d blobs, %d MB in %d MB", r.Images, r.Charts, r.Files, r.Blobs, r.Bytes>>20, size>>20), nil
 }
 
 func (d *demo) rebuild(ctx context.Context) (string, error) {

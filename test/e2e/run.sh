@@ -22,7 +22,7 @@ if ((${#missing[@]})); then
   apt-get -q update
   DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"
 fi
-test/tools/tools.sh --dir "$tools" crane cosign2 cosign3 skopeo containerd ctr docker-registry zstd jq openssl ip
+test/tools/tools.sh --dir "$tools" crane cosign2 cosign3 helm skopeo containerd ctr docker-registry zstd jq openssl ip
 
 exec go test -tags e2e -count=1 -v -timeout 30m ./test/e2e "$@" \
   -args -bin "$PWD/bin" -tools "$tools" -cache "$cache"
