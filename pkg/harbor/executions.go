@@ -129,23 +129,16 @@ func (c *Client) Replication(ctx context.Context, p Policy, id int64) (*Executio
 		out.Done = out.Running == 0
 		return out, nil
 	}
-	status, err := c.executionStatus(ctx, p, id)
-	if err != nil {
-		return nil, err
-	}
-	out.Done = status != "InProgress"
-	if out.Done && status != "Succeed" {
-		return out, &ReplicationError{Policy: p.Name, Status: strings.ToLower(status)}
-	}
-	return out, nil
-}
-
-func (c *Client) executionStatus(ctx context.Context, p Policy, id int64) (string, error) {
 	resp, err := c.api.Replication.GetReplicationExecution(ctx, replication.NewGetReplicationExecutionParamsWithContext(ctx).WithID(id))
 	if err != nil {
-		return "", failure("reading the state of replication by policy", p.Name, err)
+		return nil, failure("reading the state of replication by policy", p.Name, err)
 	}
-	return resp.Payload.Status, nil
+	out.Done = resp.Payload.Status != "InProgress"
+	if out.Done && resp.Payload.Status != "Succeed" {
+		text := strings.TrimSuffix(strings.ToLower(resp.Payload.Status)+": "+resp.Payload.StatusText, ": ")
+		return out, &ReplicationError{Policy: p.Name, Status: text}
+	}
+	return out, nil
 }
 
 // taskLog is the end of a task's log. That it cannot be had is no reason to fail: it

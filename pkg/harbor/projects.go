@@ -173,6 +173,17 @@ func (c *Client) createProject(ctx context.Context, name string) (Project, error
 	return p, nil
 }
 
+// DeleteProject removes a project that holds no repository. One that is gone is no
+// error; one that holds some is ErrPrecondition.
+func (c *Client) DeleteProject(ctx context.Context, p Project) error {
+	named := true
+	_, err := c.api.Project.DeleteProject(ctx, project.NewDeleteProjectParamsWithContext(ctx).WithProjectNameOrID(p.Name).WithXIsResourceName(&named))
+	if err = failure("removing project", p.Name, err); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // paged calls list for page after page until one is not full.
 func paged(list func(page, size int64) (n int, err error)) error {
 	for page := int64(1); ; page++ {
