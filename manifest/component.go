@@ -50,7 +50,10 @@ type ComponentSpec struct {
 	// Secrets are generated once per site, for the templates of Steps.
 	Secrets []Secret `yaml:"secrets,omitempty"`
 	// Steps install the component, in order.
-	Steps        []Step        `yaml:"steps,omitempty"`
+	Steps []Step `yaml:"steps,omitempty"`
+	// RuntimePulls and PhoneHome are answers: an empty list says that somebody looked
+	// and found nothing, a missing one that nobody did. Lint wants both of every
+	// component that has steps.
 	RuntimePulls []RuntimePull `yaml:"runtimePulls,omitempty"`
 	PhoneHome    []PhoneHome   `yaml:"phoneHome,omitempty"`
 	// APIVersions are those that the component brings without a CRD in its charts or

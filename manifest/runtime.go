@@ -68,6 +68,11 @@ func (c *ComponentSpec) validateRuntime(doc *document, at string) {
 			doc.errorf(fmt.Sprintf("%sphoneHome[%d]", at, i), "a phone-home entry needs host, who and off")
 		}
 	}
+	c.validateSecrets(doc, at)
+	c.validateSupply(doc, at)
+}
+
+func (c *ComponentSpec) validateSecrets(doc *document, at string) {
 	seen := map[string]bool{}
 	for i := range c.Secrets {
 		s := &c.Secrets[i]
@@ -86,6 +91,9 @@ func (c *ComponentSpec) validateRuntime(doc *document, at string) {
 			doc.errorf(p+".alphabet", "alphabet %q: want alnum or hex", s.Alphabet)
 		}
 	}
+}
+
+func (c *ComponentSpec) validateSupply(doc *document, at string) {
 	if c.Supply != "" && c.Supply != SupplyUser {
 		doc.errorf(at+"supply", "supply %q: want user, or nothing", c.Supply)
 	}

@@ -6,6 +6,7 @@ import (
 	"naru/internal/build"
 	"naru/internal/cli"
 	"naru/internal/discover"
+	"naru/internal/lint"
 	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
@@ -32,6 +33,8 @@ func judge(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitPin, Hint: "one of the two is out of date: mend the component, or pin anew with bundle lock --update"}, true
 	case cli.As[*discover.MissingImagesError](err):
 		return cli.Verdict{Code: cli.ExitIncomplete, Hint: "list each image under images of its component; what is no image, or never pulled, under notImages"}, true
+	case cli.As[*lint.FailedError](err):
+		return cli.Verdict{Code: cli.ExitDocument, Hint: "docs/lint.md says what each rule wants"}, true
 	case cli.As[*discover.RenderError](err):
 		return cli.Verdict{Code: cli.ExitDocument, Hint: "mend the step's values, manifests or patches: they are rendered with the facts of an invented site"}, true
 	case cli.As[*charts.ProvenanceError](err):
@@ -44,6 +47,16 @@ func judge(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitUsage, Hint: "put the keys into the release's keyrings folder, or into keyrings of a content file"}, true
 	case cli.As[*build.NoInstallerError](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "make release builds them; name their folder with --installers, or leave them out with --no-installer"}, true
+	}
+	if v, ok := judgePins(err); ok {
+		return v, true
+	}
+	return judgeKey(err)
+}
+
+// judgePins maps the errors of what is pinned.
+func judgePins(err error) (cli.Verdict, bool) {
+	switch {
 	case cli.As[*mirror.MismatchError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "the source served other bytes than were pinned: find out why before pinning them anew"}, true
 	case cli.As[*mirror.MovedTagError](err):
@@ -53,7 +66,7 @@ func judge(err error) (cli.Verdict, bool) {
 	case cli.As[*build.UnpinnedError](err):
 		return cli.Verdict{Code: cli.ExitPin, Hint: "bundle lock pins them; then give the file with --lock"}, true
 	}
-	return judgeKey(err)
+	return cli.Verdict{}, false
 }
 
 // judgeKey maps the errors of private keys.
