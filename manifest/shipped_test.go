@@ -35,28 +35,33 @@ func TestShippedReleases(t *testing.T) {
 // checks that the result is YAML.
 func renderSteps(t *testing.T, set *ReleaseSet, c *ComponentSpec) {
 	t.Helper()
-	facts := SampleFacts(set.Name, set.Kubernetes, c)
-	for i := range c.Steps {
-		s := &c.Steps[i]
-		at := set.Name + "/" + c.ID + "/" + s.Name
-		if s.When != "" {
-			out, err := facts.Render(at, s.When)
-			if out = strings.TrimSpace(out); err != nil || (out != "true" && out != "false") {
-				t.Errorf("%s: condition gives %q, %v", at, out, err)
-			}
+	for _, facts := range SampleSites(set.Name, set.Kubernetes, c) {
+		for i := range c.Steps {
+			renderStep(t, facts, c, &c.Steps[i])
 		}
-		texts := []string{s.Values, s.Inline}
-		for _, p := range s.Patches {
-			texts = append(texts, p.Patch)
+	}
+}
+
+func renderStep(t *testing.T, facts *Facts, c *ComponentSpec, s *Step) {
+	t.Helper()
+	at := facts.Release + "/" + c.ID + "/" + s.Name
+	if s.When != "" {
+		out, err := facts.Render(at, s.When)
+		if out = strings.TrimSpace(out); err != nil || (out != "true" && out != "false") {
+			t.Errorf("%s: condition gives %q, %v", at, out, err)
 		}
-		for _, text := range texts {
-			out, err := facts.Render(at, text)
-			if err != nil {
-				t.Errorf("%s: %v", at, err)
-				continue
-			}
-			checkYAML(t, at, out)
+	}
+	texts := []string{s.Values, s.Inline}
+	for _, p := range s.Patches {
+		texts = append(texts, p.Patch)
+	}
+	for _, text := range texts {
+		out, err := facts.Render(at, text)
+		if err != nil {
+			t.Errorf("%s: %v", at, err)
+			continue
 		}
+		checkYAML(t, at, out)
 	}
 }
 

@@ -109,6 +109,10 @@ func (d *discoverer) lookUp(c *manifest.ComponentSpec, h chart.Hit, listed []lis
 			}
 			continue
 		}
+		if d.Holds == nil && h.Ref.Digest != "" && l.ref.Digest != "" && h.Ref.Digest != l.ref.Digest {
+			why = fmt.Sprintf("the component lists %q", l.spelled)
+			continue
+		}
 		if h.Ref.Digest != "" && d.Holds != nil {
 			switch d.Holds(l.spelled, h.Ref.Digest) {
 			case NotHeld:

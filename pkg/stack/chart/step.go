@@ -1,11 +1,13 @@
 package chart
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 
 	"naru/manifest"
+	"naru/pkg/stack/kustomize"
 )
 
 // Content gives what a component carries.
@@ -76,10 +78,11 @@ func Values(s *manifest.Step, facts *manifest.Facts) (map[string]any, error) {
 
 func renderManifests(ctx context.Context, content Content, c *manifest.ComponentSpec, s *manifest.Step, facts *manifest.Facts, _ Capabilities) (*Rendered, error) {
 	var objects []Object
+	trees := map[string]*kustomize.Tree{}
 	for _, name := range s.Manifests {
-		data, err := content.File(ctx, c.ID, name)
+		data, err := manifestText(ctx, content, c.ID, name, trees)
 		if err != nil {
-			return nil, fmt.Errorf("reading file %q: %w", name, err)
+			return nil, err
 		}
 		parsed, err := ParseObjects(name, data)
 		if err != nil {
@@ -105,6 +108,27 @@ func renderManifests(ctx context.Context, content Content, c *manifest.Component
 		return nil, err
 	}
 	return &Rendered{Objects: append(objects, inline...)}, nil
+}
+
+// manifestText is the YAML that an entry of a step's manifests stands for: a carried
+// file, or a kustomization in one. trees keeps archives that were read.
+func manifestText(ctx context.Context, content Content, component, name string, trees map[string]*kustomize.Tree) ([]byte, error) {
+	file, folder := manifest.SplitManifest(name)
+	tree := trees[file]
+	if tree == nil {
+		data, err := content.File(ctx, component, file)
+		if err != nil {
+			return nil, fmt.Errorf("reading file %q: %w", file, err)
+		}
+		if folder == "" {
+			return data, nil
+		}
+		if tree, err = kustomize.Read(bytes.NewReader(data), ""); err != nil {
+			return nil, fmt.Errorf("reading archive %q: %w", file, err)
+		}
+		trees[file] = tree
+	}
+	return tree.Build(folder)
 }
 
 // RenderDefaults renders a chart that no step installs, with its own values.
