@@ -105,26 +105,7 @@ func (s site) nodes() []string {
 
 // nodesReady waits until the nodes of s, and no others, are there and Ready.
 func (w *world) nodesReady(ctx context.Context, s site, limit time.Duration) error {
-	want := s.nodes()
-	_, err := within(ctx, limit, func(ctx context.Context) error {
-		out, err := w.kubectl(ctx, "get", "nodes", "-o", `jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
-		if err != nil {
-			return err
-		}
-		var have []string
-		for line := range strings.Lines(out) {
-			name, ready, _ := strings.Cut(strings.TrimSpace(line), "=")
-			if ready != "True" {
-				return fmt.Errorf("node %s: Ready is %s", name, ready)
-			}
-			have = append(have, name)
-		}
-		slices.Sort(have)
-		if !slices.Equal(have, want) {
-			return fmt.Errorf("nodes are %v, want %v", have, want)
-		}
-		return nil
-	})
+	_, err := within(ctx, limit, func(ctx context.Context) error { return w.checkNodes(ctx, s) })
 	return err
 }
 

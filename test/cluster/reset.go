@@ -41,9 +41,6 @@ func (w *world) resetAndKill(ctx context.Context) (string, error) {
 	if err := w.fetchCredentials(ctx); err != nil {
 		return "", err
 	}
-	if err := w.applyFile(ctx, client); err != nil {
-		return "", err
-	}
 	if _, err := within(ctx, 2*time.Minute, func(ctx context.Context) error { return w.healthy(ctx, w.site) }); err != nil {
 		return "", err
 	}

@@ -11,26 +11,8 @@ import (
 	"time"
 )
 
-// client is a pod on every node to ask from: busybox, from the bundle.
-const client = `apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: client, namespace: default}
-spec:
-  selector: {matchLabels: {app: client}}
-  template:
-    metadata: {labels: {app: client}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      tolerations: [{operator: Exists}]
-      containers:
-        - {name: client, image: "docker.io/library/busybox:1.35", command: [/bin/busybox, sleep, "100000"]}
-`
-
 // works holds the cluster to what it is for.
 func (w *world) works(ctx context.Context) (string, error) {
-	if err := w.applyFile(ctx, client); err != nil {
-		return "", err
-	}
 	took, err := within(ctx, 2*time.Minute, func(ctx context.Context) error { return w.healthy(ctx, w.site) })
 	return fmt.Sprintf("all of it after %s", seconds(took)), err
 }
@@ -57,8 +39,25 @@ func (w *world) healthy(ctx context.Context, s site) error {
 	return nil
 }
 
+// checkNodes wants the nodes of s, and no others, to be there and Ready.
 func (w *world) checkNodes(ctx context.Context, s site) error {
-	return w.nodesReady(ctx, s, time.Second)
+	out, err := w.kubectl(ctx, "get", "nodes", "-o", `jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
+	if err != nil {
+		return err
+	}
+	var have []string
+	for line := range strings.Lines(out) {
+		name, ready, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if ready != "True" {
+			return fmt.Errorf("node %s: Ready is %s", name, ready)
+		}
+		have = append(have, name)
+	}
+	slices.Sort(have)
+	if !slices.Equal(have, s.nodes()) {
+		return fmt.Errorf("nodes are %v, want %v", have, s.nodes())
+	}
+	return nil
 }
 
 // pod is what is read of a pod.
@@ -99,13 +98,13 @@ func (w *world) checkPods(ctx context.Context, s site) error {
 		if !p.ready() {
 			return fmt.Errorf("pod %s/%s on %s is %s and not ready", p.Metadata.Namespace, p.Metadata.Name, p.Spec.NodeName, p.Status.Phase)
 		}
-		for _, app := range []string{"hello-", "client-", "kube-flannel-ds-", "kube-proxy-", "coredns-"} {
+		for _, app := range []string{"hello-", "kube-flannel-ds-", "kube-proxy-", "coredns-"} {
 			if strings.HasPrefix(p.Metadata.Name, app) {
 				on[app] = append(on[app], p.Spec.NodeName)
 			}
 		}
 	}
-	for _, app := range []string{"hello-", "client-", "kube-flannel-ds-", "kube-proxy-"} {
+	for _, app := range []string{"hello-", "kube-flannel-ds-", "kube-proxy-"} {
 		have := on[app]
 		slices.Sort(have)
 		if !slices.Equal(have, s.nodes()) {
@@ -125,13 +124,13 @@ func (w *world) checkService(ctx context.Context, _ site) error {
 	if err != nil {
 		return err
 	}
-	clients, err := w.pods(ctx, "-n", "default", "-l", "app=client")
+	clients, err := w.pods(ctx, "-n", "hello", "-l", "app=hello")
 	if err != nil {
 		return err
 	}
-	script := fmt.Sprintf(`for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -T 3 -O - http://%s/ || exit 1; done; wget -q -T 3 -O - http://hello.hello.svc.cluster.local/ || exit 2`, address)
 	for _, c := range clients {
-		out, err := w.kubectl(ctx, "-n", "default", "exec", c.Metadata.Name, "--", "/bin/busybox", "sh", "-c", script)
+		out, err := w.kubectl(ctx, "-n", "hello", "exec", c.Metadata.Name, "--",
+			"/usr/local/bin/hello", "ask", "10", "http://"+address+"/", "http://hello.hello.svc.cluster.local/")
 		if err != nil {
 			return fmt.Errorf("asking from %s: %w", c.Spec.NodeName, err)
 		}

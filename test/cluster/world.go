@@ -159,14 +159,18 @@ func within(ctx context.Context, limit time.Duration, f func(context.Context) er
 	start := time.Now()
 	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
+	var last error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return time.Since(start), nil
 		}
+		if last == nil || ctx.Err() == nil { // not what the end of the time itself broke
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return time.Since(start), fmt.Errorf("not within %s: %w", limit, err)
+			return time.Since(start), fmt.Errorf("not within %s: %w", limit, last)
 		case <-time.After(500 * time.Millisecond):
 		}
 	}

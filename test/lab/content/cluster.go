@@ -38,7 +38,7 @@ var helloSource string
 var containerdUnit string
 
 // clusterAssembly is raised when the same inputs are put together in another way.
-const clusterAssembly = 1
+const clusterAssembly = 2
 
 // coreDNSMain has the plugins that kubeadm's Corefile names, and few more.
 const coreDNSMain = `package main

@@ -131,7 +131,7 @@ func (b *builder) clusterLayers(ctx context.Context, c *Cluster, p *clusterParts
 		if err := addDebs(ctx, tw, debs); err != nil {
 			return err
 		}
-		for _, name := range []string{"cp", "cat", "ls", "wget", "nslookup", "sleep"} {
+		for _, name := range []string{"cp", "cat", "ls"} {
 			if err := addLink(tw, "bin/"+name, "busybox"); err != nil {
 				return err
 			}
@@ -176,7 +176,6 @@ func (b *builder) clusterImages(ctx context.Context, c *Cluster, p *clusterParts
 			config: ocispec.ImageConfig{Env: env}, below: []layout.Layer{p.busybox}},
 		{ref: "ghcr.io/naru-lab/hello:1.0.0", dir: p.hello, names: one("hello"), prefix: "usr/local/bin",
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/usr/local/bin/hello"), User: "65532:65532"}},
-		{ref: "docker.io/library/busybox:1.35", config: ocispec.ImageConfig{Env: env, Cmd: []string{"/bin/busybox", "sh"}}, below: []layout.Layer{p.busybox}},
 	}
 	for _, name := range controlPlane() {
 		images = append(images, clusterImage{
