@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,11 +44,18 @@ func (w *world) firstApply(ctx context.Context) (string, error) {
 	if err := w.nodesReady(ctx, w.site, time.Minute); err != nil {
 		return "", err
 	}
-	t := times(r.stderr)
+	a, err := decode(r)
+	if err != nil {
+		return "", err
+	}
+	t := a.times()
 	budget := 1.5 * (t.packages + t.kubeadm)
 	saw := fmt.Sprintf("%.0f s to Ready, %.0f s in all; kubeadm %.0f s + packages %.0f s, x 1.5 = %.0f s", t.ready, r.took.Seconds(), t.kubeadm, t.packages, budget)
+	for _, p := range a.Phases {
+		fmt.Printf("   %6.1f s  %s, %d changes\n", p.Seconds, p.Name, p.Changed)
+	}
 	if t.kubeadm == 0 || t.packages == 0 || t.ready == 0 {
-		return saw, fmt.Errorf("the times of packages or kubeadm are not in the events: %s", saw)
+		return saw, fmt.Errorf("the times of packages, kubeadm or nodes are not in the result: %s", saw)
 	}
 	fmt.Println("   " + saw)
 	if t.ready > budget {
@@ -70,22 +76,23 @@ func (w *world) fetchCredentials(ctx context.Context) error {
 // phaseTimes are seconds of the parts of an apply.
 type phaseTimes struct{ packages, kubeadm, ready float64 }
 
-// times reads the events of --progress json.
-func times(events string) phaseTimes {
+// times are those of the package manager, with hosts side by side, of kubeadm's own
+// init and joins, and of all until the nodes were Ready.
+func (a applied) times() phaseTimes {
 	var t phaseTimes
-	for line := range strings.Lines(events) {
-		var e struct {
-			Event, Step string
-			Seconds     float64
+	var sum float64
+	for _, p := range a.Phases {
+		sum += p.Seconds
+		switch p.Name {
+		case "os-packages":
+			t.packages = p.Seconds
+		case "nodes":
+			t.ready = sum
 		}
-		if json.Unmarshal([]byte(line), &e) != nil || e.Event != "end" {
-			continue
-		}
-		switch {
-		case strings.Contains(e.Step, "os-packages"):
-			t.packages += e.Seconds
-		case strings.Contains(e.Step, "kubeadm init"), strings.Contains(e.Step, "kubeadm join"):
-			t.kubeadm += e.Seconds
+	}
+	for _, task := range a.Tasks {
+		if strings.HasPrefix(task.What, "kubeadm") {
+			t.kubeadm += task.Seconds
 		}
 	}
 	return t

@@ -93,7 +93,7 @@ func (w *world) buildBundle(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := w.buildLacking(ctx, args, args[2]); err != nil {
+	if err := w.buildLacking(ctx, args, args[3]); err != nil {
 		return "", fmt.Errorf("building a bundle that lacks an image: %w", err)
 	}
 	var built struct {
@@ -119,7 +119,7 @@ func (w *world) buildArgs(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	args := []string{
-		"build", "--release", release, "--key", w.key(), "--cache", filepath.Join(w.cache, "bundle-store"), "--ca-file", w.up.CAFile(), "--installers", w.bin,
+		"build", "--fresh", "--release", release, "--key", w.key(), "--cache", filepath.Join(w.cache, "bundle-store"), "--ca-file", w.up.CAFile(), "--installers", w.bin,
 		"--progress", "none", "--output", "json",
 	}
 	maps, err := debian(ctx)

@@ -123,7 +123,7 @@ func (w *world) apply(ctx context.Context, s site) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.install(ctx, "apply", w.media(), "-f", file, "--key", w.pub(), "--progress", "json", "--output", "json"), nil
+	return w.install(ctx, "apply", w.media(), "-f", file, "--key", w.pub(), "--state", w.path("operator"), "--progress", "plain", "--output", "json"), nil
 }
 
 func (w *world) media() string { return w.path("media") }
@@ -134,6 +134,15 @@ func (w *world) pub() string   { return w.path("cosign.pub") }
 type applied struct {
 	Changed int
 	Seconds float64
+	Phases  []struct {
+		Name    string
+		Seconds float64
+		Changed int
+	}
+	Tasks []struct {
+		Phase, Host, What string
+		Seconds           float64
+	}
 }
 
 func decode(r result) (applied, error) {
@@ -195,7 +204,7 @@ func (w *world) explain(ctx context.Context) {
 			fmt.Printf("-- %s is off\n", h.Name)
 			continue
 		}
-		out, err := w.lab.SSH(ctx, h.Name, "journalctl --no-pager -p warning -n 25; systemctl --no-pager --failed")
+		out, err := w.lab.SSH(ctx, h.Name, "journalctl --no-pager -p warning -n 25 | grep -v pam_env; systemctl --no-pager --failed")
 		if err != nil {
 			out = err.Error()
 		}

@@ -80,6 +80,7 @@ func (l *Lab) identity(h Host) (map[string]rootFile, error) {
 	text := func(s string) rootFile { return rootFile{0o644, []byte(s)} }
 	return map[string]rootFile{
 		"etc/machine-id":                     text(hex.EncodeToString(id) + "\n"),
+		"etc/default/locale":                 {0o644, nil}, // or every login complains
 		"etc/hostname":                       text(h.Name + "\n"),
 		"etc/hosts":                          text("127.0.0.1\tlocalhost\n127.0.1.1\t" + h.Name + "\n"),
 		"etc/resolv.conf":                    text("nameserver " + Gateway + "\n"),
