@@ -130,15 +130,23 @@ func copyValue(v any) any {
 	return v
 }
 
-// ensureNamespace makes a namespace, or puts labels on the one that is there.
-func (s *Stack) ensureNamespace(ctx context.Context, name string, labels map[string]string) error {
+// ensureNamespace makes a namespace, or puts labels on the one that is there: those of
+// every step that uses it, since applying those of one would take away the others'.
+func (s *Stack) ensureNamespace(ctx context.Context, name string) error {
+	labels := map[string]any{}
+	for _, c := range s.opts.Components {
+		for _, step := range c.Steps {
+			if step.Namespace != name {
+				continue
+			}
+			for k, v := range step.NamespaceLabels {
+				labels[k] = v
+			}
+		}
+	}
 	metadata := map[string]any{"name": name}
 	if len(labels) > 0 {
-		m := map[string]any{}
-		for k, v := range labels {
-			m[k] = v
-		}
-		metadata["labels"] = m
+		metadata["labels"] = labels
 	}
 	return s.apply(ctx, chart.Object{Content: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}}, "")
 }

@@ -96,7 +96,7 @@ func (s *Stack) deploy(ctx context.Context, w *work) error {
 		return s.deployChart(ctx, w)
 	}
 	if w.step.Namespace != "" {
-		if err := s.ensureNamespace(ctx, w.step.Namespace, w.step.NamespaceLabels); err != nil {
+		if err := s.ensureNamespace(ctx, w.step.Namespace); err != nil {
 			return err
 		}
 	}

@@ -75,7 +75,7 @@ func (s *Stack) compareRelease(ctx context.Context, w *work) (Action, string, er
 
 // deployChart installs or upgrades a step's release, its CRDs first.
 func (s *Stack) deployChart(ctx context.Context, w *work) error {
-	if err := s.ensureNamespace(ctx, w.step.Namespace, w.step.NamespaceLabels); err != nil {
+	if err := s.ensureNamespace(ctx, w.step.Namespace); err != nil {
 		return err
 	}
 	if err := s.applyDefinitions(ctx, w); err != nil {
