@@ -3,6 +3,7 @@ package content
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"naru/test/lab/layout"
+	"naru/test/lab/trivydb"
 )
 
 // builder makes one layout out of a recipe.
@@ -34,7 +36,7 @@ func (b *builder) build(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, phase := range []func(context.Context) error{
-		b.buildBinaries, b.buildBase, b.buildBusybox, b.buildPause, b.buildEtcd, b.buildCNI, b.buildCharts, b.buildCluster, b.buildSums,
+		b.buildBinaries, b.buildBase, b.buildBusybox, b.buildPause, b.buildEtcd, b.buildCNI, b.buildCharts, b.buildCluster, b.buildDatabases, b.buildSums,
 	} {
 		if err := phase(ctx); err != nil {
 			return err
@@ -246,6 +248,30 @@ func (b *builder) buildCNI(ctx context.Context) error {
 		b.step("packing CNI plugins for linux/" + arch)
 		url := fmt.Sprintf("https://dl.lab.test/cni-plugins-linux-%s-%s.tgz", arch, m.Version)
 		if err := b.archive(url, b.cni[arch], m.names(), "./"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildDatabases makes the scanner's databases.
+func (b *builder) buildDatabases(context.Context) error {
+	if len(b.recipe.Databases) == 0 {
+		return nil
+	}
+	b.step("making the scanner's databases")
+	for ref, fill := range map[string]func(dir string) error{
+		trivydb.Ref:     func(dir string) error { return trivydb.Build(dir, b.recipe.Databases, trivydb.Date()) },
+		trivydb.JavaRef: func(dir string) error { return trivydb.BuildJava(dir, trivydb.Date()) },
+	} {
+		dir, err := os.MkdirTemp(b.cache, "db-")
+		if err != nil {
+			return fmt.Errorf("making the scanner's databases: %w", err)
+		}
+		if err = fill(dir); err == nil {
+			err = trivydb.Add(b.w, ref, dir)
+		}
+		if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,8 @@
 //	ghcr.io/naru-lab/cni-plugins:v1.6.2           OCI index, signed, with SBOMs as referrers
 //	ghcr.io/naru-lab/cni-plugins:v1.6.2-tar       its layers uncompressed
 //	ghcr.io/naru-lab/cni-plugins:v1.6.2-zstd      its layers in zstd
+//	ghcr.io/aquasecurity/trivy-db:2               a small vulnerability database, see trivydb
+//	ghcr.io/aquasecurity/trivy-java-db:1          a Java database with next to nothing in it
 //	https://dl.lab.test/cni-plugins-linux-ARCH-v1.6.2.tgz
 //	https://dl.lab.test/etcd-v3.5.24-linux-ARCH.tar.gz
 //	https://dl.lab.test/etcd-v3.5.24-linux-ARCH   the bare binary

@@ -144,8 +144,27 @@ func addDebs(ctx context.Context, tw *tar.Writer, debs []deb) error {
 		if err := addDeb(ctx, tw, d.file, seen); err != nil {
 			return fmt.Errorf("unpacking %s: %w", d.Name, err)
 		}
+		if err := addStatus(ctx, tw, d, seen); err != nil {
+			return fmt.Errorf("recording %s: %w", d.Name, err)
+		}
 	}
 	return nil
+}
+
+// addStatus records a package as installed, in a file of its own as distroless images
+// have it, by which scanners know it.
+func addStatus(ctx context.Context, tw *tar.Writer, d deb, seen map[string]bool) error {
+	control, err := toolOutput(ctx, "dpkg-deb", "--info", d.file, "control")
+	if err != nil {
+		return err
+	}
+	name := "var/lib/dpkg/status.d/" + d.Name
+	if err := layout.AddDirs(tw, seen, name); err != nil {
+		return err
+	}
+	seen[name] = true
+	data := control + "\n"
+	return layout.AddFile(tw, name, 0o644, int64(len(data)), strings.NewReader(data))
 }
 
 func addDeb(ctx context.Context, tw *tar.Writer, file string, seen map[string]bool) error {

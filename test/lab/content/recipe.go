@@ -10,10 +10,11 @@ import (
 	"strings"
 
 	"naru/test/lab/helmchart"
+	"naru/test/lab/trivydb"
 )
 
 // assembly is raised when the same inputs are put together in another way.
-const assembly = 1
+const assembly = 2
 
 // Recipe says what the content is made from. What a nil field stands for is left
 // out.
@@ -29,6 +30,9 @@ type Recipe struct {
 	Base *Debian `json:"base,omitempty"`
 	// Cluster is what a cluster is made from.
 	Cluster *Cluster `json:"cluster,omitempty"`
+	// Databases are advisories for the vulnerability database; with some there is a
+	// Java database too.
+	Databases []trivydb.Advisory `json:"databases,omitempty"`
 }
 
 // GoModule names commands of a Go module.
@@ -92,7 +96,8 @@ func Default() Recipe {
 			All:      []string{"ca-certificates", "netbase", "tzdata"},
 			Arches:   both,
 		},
-		Charts: helmchart.Hash(),
+		Charts:    helmchart.Hash(),
+		Databases: trivydb.Default(),
 	}
 }
 

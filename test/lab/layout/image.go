@@ -230,3 +230,18 @@ func (w *Writer) Artifact(s ArtifactSpec) (ocispec.Descriptor, error) {
 	desc.ArtifactType = s.ArtifactType
 	return desc, nil
 }
+
+// Typed stores a manifest with an empty JSON document of configType as its config, as
+// artifacts were made before OCI 1.1.
+func (w *Writer) Typed(configType string, layers ...ocispec.Descriptor) (ocispec.Descriptor, error) {
+	config, err := w.Bytes(configType, []byte("{}"))
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return w.JSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    config,
+		Layers:    layers,
+	})
+}

@@ -1,0 +1,213 @@
+//go:build goexperiment.jsonv2
+
+package trivy
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/aquasecurity/trivy-db/pkg/db"
+	"github.com/aquasecurity/trivy/pkg/fanal/applier"
+	ftypes "github.com/aquasecurity/trivy/pkg/fanal/types"
+	"github.com/aquasecurity/trivy/pkg/scan/langpkg"
+	"github.com/aquasecurity/trivy/pkg/scan/local"
+	"github.com/aquasecurity/trivy/pkg/scan/ospkg"
+	"github.com/aquasecurity/trivy/pkg/types"
+	"github.com/aquasecurity/trivy/pkg/vulnerability"
+
+	"naru/manifest"
+	"naru/pkg/scan"
+)
+
+// found is what is kept of a target: everything but what the target itself says.
+type found struct {
+	Artifact   scan.Artifact
+	Advisories map[string]manifest.Advisory
+}
+
+// detectionVersion changes when this package makes something else of what Trivy
+// finds.
+const detectionVersion = 1
+
+// scanOptions are the same for every target.
+var scanOptions = types.ScanOptions{
+	PkgTypes:         types.PkgTypes,
+	PkgRelationships: ftypes.Relationships,
+	Scanners:         types.Scanners{types.VulnerabilityScanner, types.SecretScanner, types.MisconfigScanner},
+}
+
+// detectTarget looks a target up, in the cache or in the database.
+func (s *run) detectTarget(ctx context.Context, i int) (*found, error) {
+	keys, err := s.targetKeys(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	path := s.resultPath(keys)
+	var f found
+	known, err := readJSON(path, &f)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		if f, err = s.lookUp(ctx, i, keys); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
+		if err := writeJSON(path, f); err != nil {
+			return nil, err
+		}
+	}
+	t, a := &s.targets[i], &f.Artifact
+	a.Ref, a.Kind, a.Component, a.Platform, a.Entry, a.Digest = t.Ref, t.Kind, t.Component, t.Platform, t.Entry, t.Digest
+	if s.notes[i] != "" {
+		a.Note = s.notes[i]
+	}
+	return &f, nil
+}
+
+// targetKeys are the units of a target, with the system of packages before them.
+func (s *run) targetKeys(ctx context.Context, i int) ([]string, error) {
+	if s.targets[i].Kind == manifest.ArtifactImage {
+		return s.keys[i], nil
+	}
+	system, err := s.system(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	if system.Family == "" {
+		return s.keys[i], nil
+	}
+	key, err := s.systemKey(ctx, system)
+	return append([]string{key}, s.keys[i]...), err
+}
+
+// resultPath is where the result of a target is kept: by its units, the databases and
+// the scanner.
+func (s *run) resultPath(keys []string) string {
+	id, _ := json.Marshal(struct { //nolint:errchkjson // strings and a number
+		Scanner  string
+		Version  int
+		Database digest.Digest
+		Keys     []string
+	}{name, detectionVersion, s.opts.Database.Digest, keys})
+	return filepath.Join(s.opts.CacheDir, "results", s.opts.Database.Digest.Encoded(), digest.FromBytes(id).Encoded()+".json")
+}
+
+// lookUp asks Trivy what is known of the units.
+func (s *run) lookUp(ctx context.Context, i int, keys []string) (found, error) {
+	f := found{Advisories: map[string]manifest.Advisory{}}
+	if len(keys) == 0 {
+		return f, nil
+	}
+	service := local.NewService(applier.NewApplier(s.cache), ospkg.NewScanner(), langpkg.NewScanner(), vulnerability.NewClient(db.Config{}))
+	response, err := service.Scan(ctx, "image", "", keys, scanOptions)
+	if err != nil {
+		return f, err
+	}
+	a := &f.Artifact
+	if response.OS.Detected() && response.OS.Family != "none" {
+		a.OS, a.EndOfLife = strings.TrimSpace(string(response.OS.Family)+" "+response.OS.Name), response.OS.Eosl
+	}
+	for _, r := range response.Results {
+		f.take(r)
+	}
+	if a.OS == "" && slices.ContainsFunc(s.targets[i].Blobs, func(b scan.Blob) bool { return packageFamily(b.Name) != "" }) {
+		a.Note = "it is not known which distribution the packages are for: they were not looked up"
+	}
+	f.sort()
+	return f, nil
+}
+
+// take adds one of Trivy's results.
+func (f *found) take(r types.Result) {
+	target := r.Target
+	if r.Class == types.ClassOSPkg {
+		target = "" // names the image, not a file
+	}
+	for _, p := range r.Packages {
+		f.Artifact.Contents = append(f.Artifact.Contents, asPackage(p, string(r.Type), target))
+	}
+	for _, v := range r.Vulnerabilities {
+		f.vulnerability(v, target)
+	}
+	for _, m := range r.Misconfigurations {
+		if m.Status != types.MisconfStatusFailure {
+			continue
+		}
+		f.note(m.ID, manifest.Advisory{Title: m.Title, URL: m.PrimaryURL})
+		f.Artifact.Findings = append(f.Artifact.Findings, manifest.Finding{Class: manifest.ClassMisconfiguration, ID: m.ID,
+			Severity: severity(m.Severity), Target: r.Target, Line: m.CauseMetadata.StartLine, Why: m.Message})
+	}
+	for _, sec := range r.Secrets {
+		f.note(sec.RuleID, manifest.Advisory{Title: sec.Title})
+		f.Artifact.Findings = append(f.Artifact.Findings, manifest.Finding{Class: manifest.ClassSecret, ID: sec.RuleID,
+			Severity: severity(sec.Severity), Target: r.Target, Line: sec.StartLine})
+	}
+}
+
+func (f *found) vulnerability(v types.DetectedVulnerability, target string) {
+	adv := manifest.Advisory{Title: v.Title, URL: v.PrimaryURL}
+	if v.PublishedDate != nil {
+		adv.Published = v.PublishedDate.UTC().Format(time.DateOnly)
+	}
+	f.note(v.VulnerabilityID, adv)
+	out := manifest.Finding{Class: manifest.ClassVulnerability, ID: v.VulnerabilityID, Severity: severity(v.Severity),
+		Package: v.PkgName, Installed: v.InstalledVersion, Fixed: v.FixedVersion, Target: cmp.Or(v.PkgPath, target)}
+	if v.PkgIdentifier.PURL != nil {
+		out.PURL = v.PkgIdentifier.PURL.String()
+	}
+	f.Artifact.Findings = append(f.Artifact.Findings, out)
+}
+
+func (f *found) note(id string, adv manifest.Advisory) {
+	adv.ID = id
+	f.Advisories[id] = adv
+}
+
+// sort puts findings and packages into their order, each once.
+func (f *found) sort() {
+	a := &f.Artifact
+	manifest.SortFindings(a.Findings)
+	a.Findings = slices.Compact(a.Findings)
+	slices.SortFunc(a.Contents, func(x, y scan.Package) int {
+		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Target, y.Target), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Version, y.Version),
+			cmp.Compare(x.ID, y.ID))
+	})
+	a.Packages = len(a.Contents)
+}
+
+// asPackage is one of Trivy's packages.
+func asPackage(p ftypes.Package, kind, target string) scan.Package {
+	version := p.Version
+	if p.Release != "" {
+		version += "-" + p.Release
+	}
+	if p.Epoch != 0 {
+		version = fmt.Sprintf("%d:%s", p.Epoch, version)
+	}
+	out := scan.Package{ID: cmp.Or(p.ID, p.Name+"@"+version), Name: p.Name, Version: version, Kind: kind,
+		Target: cmp.Or(p.FilePath, target), Licenses: p.Licenses, DependsOn: slices.Sorted(slices.Values(p.DependsOn))}
+	if p.Identifier.PURL != nil {
+		out.PURL = p.Identifier.PURL.String()
+	}
+	return out
+}
+
+// severity is Trivy's, which may be empty.
+func severity(s string) manifest.Severity {
+	if sev := manifest.Severity(s); slices.Contains(manifest.Severities(), sev) {
+		return sev
+	}
+	return manifest.SeverityUnknown
+}
