@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -34,6 +35,8 @@ type buildOptions struct {
 	networkClass string
 	previous     string
 	previousKeys []string
+	scan         scanFlags
+	noScan       bool
 	output       cli.OutputFlag
 }
 
@@ -42,7 +45,8 @@ func newBuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build [flags]",
 		Short: "Fetch a release and pack it into one signed bundle",
-		Long: `build pins what is not pinned yet, fetches what the cache does not hold, signs, and
+		Long: `build pins what is not pinned yet, fetches what the cache does not hold, scans it for
+known vulnerabilities, secrets and misconfiguration, judges that by --policy, signs, and
 writes a folder that goes onto the media as it is: the volumes, the install program,
 SHA256SUMS with its signature, the lock and a README.
 
@@ -50,6 +54,7 @@ It can be interrupted at any time and run again: complete content is not fetched
 twice, and a bundle that is there already is left alone.`,
 		Example: `  bundle build --release demo --key cosign.key
   bundle build --release demo --profile minimal --platform linux/amd64 --volume-size dvd --key cosign.key
+  bundle build --release demo --key cosign.key --policy policy.yaml --vex supplier.openvex.json
   bundle build -f my-image.yaml --key cosign.key --out bundles/add-on`,
 		Args: cli.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,8 +77,11 @@ twice, and a bundle that is there already is left alone.`,
 	fl.StringVar(&o.networkClass, "network-class", "", "class of the network it is for, by N2SF: C, S or O; recorded under the signature")
 	fl.StringVar(&o.previous, "previous", "", "earlier bundle that the dossier compares with")
 	fl.StringArrayVar(&o.previousKeys, "previous-key", nil, "public key that signed the earlier bundle (default: the .pub beside --key; may be repeated)")
+	o.scan.add(cmd, "registry reference, or OCI layout in a folder or tar")
+	fl.BoolVar(&o.noScan, "no-scan", false, "do not scan; the bundle says so and install refuses it unless the site allows that")
 	o.output.Add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("key", "unsigned")
+	cmd.MarkFlagsMutuallyExclusive("no-scan", "policy")
 	_ = cmd.RegisterFlagCompletionFunc("volume-size", cobra.FixedCompletions(cli.PresetNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -87,6 +95,12 @@ func runBuild(ctx context.Context, o buildOptions, stdout, stderr io.Writer) (er
 	}
 	opts.Locked, opts.VolumeSize, opts.Unsigned, opts.Replace, opts.DryRun = o.locked, o.volume.Bytes, o.unsigned, o.replace, o.dryRun
 	opts.OutDir, opts.Fresh = o.out, o.fresh
+	if !o.noScan && !o.dryRun {
+		if opts.Scan, err = o.scan.options(); err != nil {
+			return err
+		}
+		debug.SetMemoryLimit(scanMemoryLimit)
+	}
 	if !o.noInstaller && !o.dryRun {
 		opts.InstallerDir, err = installerDir(o.installers)
 		if err != nil {

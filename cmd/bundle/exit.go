@@ -7,10 +7,12 @@ import (
 	"naru/internal/cli"
 	"naru/internal/discover"
 	"naru/internal/lint"
+	"naru/internal/survey"
 	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
 	"naru/pkg/mirror/charts"
+	"naru/pkg/scan"
 	"naru/pkg/sign"
 )
 
@@ -65,6 +67,29 @@ func judgePins(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitPin, Hint: "narrow --platform, or list the image's own platforms in its component"}, true
 	case cli.As[*build.UnpinnedError](err):
 		return cli.Verdict{Code: cli.ExitPin, Hint: "bundle lock pins them; then give the file with --lock"}, true
+	}
+	return cli.Verdict{}, false
+	if v, ok := judgeScan(err); ok {
+		return v, true
+	}
+	return judgeKey(err)
+}
+
+// judgeScan maps the errors of scanning.
+func judgeScan(err error) (cli.Verdict, bool) {
+	switch {
+	case cli.As[*scan.PolicyError](err):
+		return cli.Verdict{Code: cli.ExitPolicy, Hint: "take a version without the finding, or accept it in the policy: an exception has a reason, an approver and a last day"}, true
+	case errors.Is(err, scan.ErrNoScanner):
+		return cli.Verdict{Code: cli.ExitError, Hint: "use a bundle built with GOEXPERIMENT=jsonv2 (make build does that), or --no-scan, which is recorded"}, true
+	case cli.As[*build.DatabaseError](err):
+		hint := "give --db a mirror, or an OCI layout in a folder or tar; --no-scan skips the scan, which is recorded"
+		if cli.As[*mirror.MismatchError](err) {
+			return cli.Verdict{Code: cli.ExitIntegrity, Hint: hint}, true
+		}
+		return cli.Verdict{Code: cli.ExitNetwork, Hint: hint}, true
+	case cli.As[*survey.NoDatabaseError](err), cli.As[*scan.NotDatabaseError](err):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "--db takes an OCI layout of the database, in a folder or tar, as oras copy --to-oci-layout makes it"}, true
 	}
 	return cli.Verdict{}, false
 }

@@ -13,6 +13,10 @@ import (
 // build host may be a small one.
 const memoryLimit = 150 << 20
 
+// scanMemoryLimit is the same while content is scanned: the scanner's rules alone
+// take more than the rest of a build.
+const scanMemoryLimit = 700 << 20
+
 func main() {
 	debug.SetMemoryLimit(memoryLimit)
 	ctx, cancel := cli.SignalContext(context.Background())

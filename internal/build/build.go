@@ -14,6 +14,7 @@ import (
 
 	"naru/internal/discover"
 	"naru/internal/progress"
+	"naru/internal/survey"
 	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
@@ -47,6 +48,8 @@ type run struct {
 	encoded sync.Map // digest.Digest -> struct{}
 	// encoding bounds how many blobs are encoded at a time.
 	encoding *semaphore.Weighted
+	// scan
+	survey *survey.Survey // nil when no scanner ran
 	// layout
 	bundleJSON []byte
 	signature  []byte
@@ -73,6 +76,7 @@ var buildSteps = []step{
 	{"pin", (*run).pin},
 	{"fetch", (*run).fetch},
 	{"discover", (*run).discover},
+	{"scan", (*run).scan},
 	{"lay out", (*run).layout},
 	{"pack", (*run).pack},
 	{"media", (*run).media},

@@ -118,6 +118,7 @@ func (r *run) documents() ([]archive.File, error) {
 	for _, name := range names {
 		files = append(files, archive.File{Name: name, Data: r.raw[name]})
 	}
+	files = append(files, r.surveyFiles()...)
 	return append(files, archive.File{Name: ocispec.ImageLayoutFile, Data: layout}, archive.File{Name: ocispec.ImageIndexFile, Data: index}), nil
 }
 
@@ -147,7 +148,7 @@ func (r *run) describe(contents []byte, files []archive.File) ([]byte, error) {
 		Created:      created,
 		Builder:      manifest.Builder{Version: r.opts.Version, RegistryMap: r.opts.RegistryMap, Flags: r.contentFlags()},
 		Contents:     digest.FromBytes(contents),
-		Scan:         manifest.Scan{Verdict: manifest.VerdictSkipped},
+		Scan:         r.scanSummary(),
 		NetworkClass: r.opts.NetworkClass,
 	}
 	for _, f := range files {

@@ -11,8 +11,10 @@ import (
 
 	"naru/internal/dossier"
 	"naru/internal/progress"
+	"naru/internal/survey"
 	"naru/manifest"
 	"naru/pkg/mirror/remote"
+	"naru/pkg/scan"
 )
 
 // Options are what a build or a lock run is told. The zero value of a field is
@@ -41,6 +43,10 @@ type Options struct {
 	RegistryMap map[string]string
 	// Jobs bounds concurrent transfers; at least 1.
 	Jobs int
+
+	// Scan says how the content is scanned and judged; a zero Scanner skips that,
+	// which is recorded.
+	Scan ScanOptions
 
 	// VolumeSize is the most bytes a volume may have; 0 for one volume.
 	VolumeSize int64
@@ -71,6 +77,23 @@ type Options struct {
 	Version string
 
 	Progress progress.Observer
+}
+
+// ScanOptions are what a build is told about scanning.
+type ScanOptions struct {
+	// Scanner is nil for a build that does not scan.
+	Scanner scan.Scanner
+	// Database is where the vulnerability database comes from: a reference, or an OCI
+	// layout in a folder or tar file; empty for scan.DefaultDatabase. Java likewise;
+	// "none" leaves Java archives out.
+	Database, Java string
+	// Policy and VEX judge; both may be missing.
+	Policy *manifest.ScanPolicy
+	VEX    []survey.Document
+	// SPDX asks for SPDX SBOMs beside the CycloneDX ones.
+	SPDX bool
+	// Jobs bounds the layers looked at together; 0 for one a processor.
+	Jobs int
 }
 
 // Signer makes the two signatures a bundle carries.

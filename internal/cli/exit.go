@@ -28,6 +28,7 @@ const (
 	ExitSpace       = 8   // the disk cannot hold it
 	ExitVersion     = 9   // written by a newer version of naru
 	ExitIncomplete  = 10  // a chart or manifest names an image that nobody lists
+	ExitPolicy      = 11  // the scan's policy does not let it in, or nobody scanned it
 	ExitInterrupted = 130 // stopped by a signal; run again to go on
 )
 
