@@ -50,8 +50,10 @@ func judge(err error) (cli.Verdict, bool) {
 	case cli.As[*build.NoInstallerError](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "make release builds them; name their folder with --installers, or leave them out with --no-installer"}, true
 	}
-	if v, ok := judgePins(err); ok {
-		return v, true
+	for _, j := range []cli.Judge{judgeScan, judgePins} {
+		if v, ok := j(err); ok {
+			return v, true
+		}
 	}
 	return judgeKey(err)
 }
@@ -69,10 +71,6 @@ func judgePins(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitPin, Hint: "bundle lock pins them; then give the file with --lock"}, true
 	}
 	return cli.Verdict{}, false
-	if v, ok := judgeScan(err); ok {
-		return v, true
-	}
-	return judgeKey(err)
 }
 
 // judgeScan maps the errors of scanning.

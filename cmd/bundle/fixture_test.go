@@ -85,10 +85,18 @@ type world struct {
 	up                *upstream.Upstream
 	dir, content, key string
 	image, newer      ocispec.Descriptor
+	// scans lets builds scan.
+	scans bool
 }
 
 // newWorld publishes one image with an SBOM, and one archive.
 func newWorld(t *testing.T, opts upstream.Options) *world {
+	t.Helper()
+	return newWorldWith(t, opts, func(*world) {})
+}
+
+// newWorldWith publishes what more adds as well.
+func newWorldWith(t *testing.T, opts upstream.Options, more func(*world)) *world {
 	t.Helper()
 	w := &world{Writer: must(layout.NewWriter(t.TempDir()))(t), t: t, dir: t.TempDir()}
 	t.Setenv("COSIGN_PASSWORD", keyPassword)
@@ -106,6 +114,7 @@ func newWorld(t *testing.T, opts upstream.Options) *world {
 			if err := layout.AddFile(tw, "bin/tool", 0o755, 8, strings.NewReader("the tool")); err != nil {
 				return err
 			}
+			more(w)
 			return tw.Close()
 		})
 	}))(t)
@@ -170,6 +179,9 @@ func (w *world) out() string { return filepath.Join(w.dir, "out") }
 // args are those of build or lock from the small internet.
 func (w *world) args(command, content string, more ...string) []string {
 	args := []string{command, "-f", content, "--cache", filepath.Join(w.dir, "cache"), "--ca-file", w.up.CAFile()}
+	if command == "build" && !w.scans {
+		args = append(args, "--no-scan")
+	}
 	for _, m := range w.up.RegistryMap() {
 		args = append(args, "--registry-map", m)
 	}

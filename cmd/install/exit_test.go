@@ -121,3 +121,12 @@ func TestRegistryErrors(t *testing.T) {
 	}
 	expect(t, run(t, "push", m.dir, "--key", m.pub, "--to", "x", "--user", "u", "--password-file", filepath.Join(t.TempDir(), "none")), cli.ExitError)
 }
+
+func TestUnscannedBundleIsRefused(t *testing.T) {
+	m := newMedium(t, true)
+	for _, args := range [][]string{{"push", m.dir, "--key", m.pub, "--to", "127.0.0.1:1", "--plain-http"}, {"serve", m.dir, "--key", m.pub, "--plain-http", "--listen", "127.0.0.1:0"}} {
+		var stdout, stderr buffer
+		code := cli.Program{Root: newRoot(), Judge: judge}.Run(t.Context(), args, cli.Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
+		expect(t, outcome{code, stdout.String(), stderr.String()}, cli.ExitPolicy, "never scanned", "hint: ", "--allow-unscanned")
+	}
+}

@@ -19,6 +19,7 @@ type pushOptions struct {
 	trust        cli.TrustFlags
 	progress     cli.ProgressFlags
 	output       cli.OutputFlag
+	unscanned    bool
 	to           string
 	harbor       string
 	state        string
@@ -62,6 +63,7 @@ OS packages are left to the depot unless --with-packages asks for them.`,
 	o.progress.Add(cmd)
 	o.output.Add(cmd)
 	fl := cmd.Flags()
+	fl.BoolVar(&o.unscanned, "allow-unscanned", false, "take a bundle that was built without a scan")
 	fl.StringVar(&o.to, "to", "", "registry, host[:port][/prefix]")
 	fl.StringVar(&o.harbor, "harbor", "", "Harbor, https://host[:port]")
 	fl.StringVar(&o.state, "state", install.DefaultState, "folder for the site key, the journal and reports (with --harbor)")
@@ -94,7 +96,8 @@ func runPush(ctx context.Context, o pushOptions, paths []string, stdout, stderr 
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
 	opts := install.PushOptions{
-		Intake: o.trust.Options(paths, stderr), To: o.to, PlainHTTP: o.plain, Jobs: o.jobs, Only: o.only, DryRun: o.dryRun, Progress: obs,
+		AllowUnscanned: o.unscanned,
+		Intake:         o.trust.Options(paths, stderr), To: o.to, PlainHTTP: o.plain, Jobs: o.jobs, Only: o.only, DryRun: o.dryRun, Progress: obs,
 		// The push retries by itself, and goes slower when the registry says so.
 		Remote: remote.Options{CAFiles: o.caFiles, PerHost: o.jobs, MaxAttempts: 1, UserAgent: "naru-install/" + cli.Version()},
 	}

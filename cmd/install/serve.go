@@ -18,6 +18,7 @@ import (
 
 type serveOptions struct {
 	trust     cli.TrustFlags
+	unscanned bool
 	progress  cli.ProgressFlags
 	listen    string
 	cert, key string
@@ -51,6 +52,7 @@ trust its ca.crt, copied out of there (a folder with the key in it is none for c
 	o.trust.Add(cmd, trustDir)
 	o.progress.Add(cmd)
 	fl := cmd.Flags()
+	fl.BoolVar(&o.unscanned, "allow-unscanned", false, "take a bundle that was built without a scan")
 	fl.StringVar(&o.listen, "listen", "127.0.0.1:5000", "address to listen on, host:port")
 	fl.StringVar(&o.cert, "tls-cert", "", "certificate with its chain, PEM")
 	fl.StringVar(&o.key, "tls-key", "", "private key of the certificate, PEM")
@@ -69,10 +71,11 @@ func runServe(ctx context.Context, o serveOptions, paths []string, stdout, stder
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
 	opts := install.ServeOptions{
-		Intake:   o.trust.Options(paths, stderr),
-		Listen:   o.listen,
-		TLS:      serve.TLSOptions{CertFile: o.cert, KeyFile: o.key, Names: o.names},
-		Progress: obs,
+		AllowUnscanned: o.unscanned,
+		Intake:         o.trust.Options(paths, stderr),
+		Listen:         o.listen,
+		TLS:            serve.TLSOptions{CertFile: o.cert, KeyFile: o.key, Names: o.names},
+		Progress:       obs,
 	}
 	scheme := "https"
 	switch {

@@ -20,6 +20,8 @@ import (
 // PushOptions are those of Push.
 type PushOptions struct {
 	Intake intake.Options
+	// AllowUnscanned takes bundles that were built without a scan.
+	AllowUnscanned bool
 	// To is the registry, host[:port][/prefix].
 	To string
 	// PlainHTTP talks to a registry on a loopback address without TLS.
@@ -75,6 +77,9 @@ func Push(ctx context.Context, o PushOptions) (*PushResult, error) {
 		return nil, err
 	}
 	defer intake.CloseAll(bundles)
+	if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
+		return nil, err
+	}
 	contents := make([]push.Content, len(bundles))
 	for i, b := range bundles {
 		contents[i] = b

@@ -18,6 +18,8 @@ import (
 // ServeOptions are those of Serve.
 type ServeOptions struct {
 	Intake intake.Options
+	// AllowUnscanned takes bundles that were built without a scan.
+	AllowUnscanned bool
 	// Listen is the address, host:port.
 	Listen string
 	TLS    serve.TLSOptions
@@ -39,6 +41,9 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		return err
 	}
 	defer intake.CloseAll(bundles)
+	if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
+		return err
+	}
 	contents := make([]serve.Content, len(bundles))
 	for i, b := range bundles {
 		contents[i] = newSized(b)

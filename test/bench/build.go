@@ -14,7 +14,7 @@ import (
 
 // buildCommand builds s from the store in cache into out.
 func (b *bench) buildCommand(s *subject, cache, out string, more ...string) command {
-	c := command{b.bundle(), "build", "-f", s.file, "--key", b.key() + ".key", "--cache", cache, "--out", out,
+	c := command{b.bundle(), "build", "--no-scan", "-f", s.file, "--key", b.key() + ".key", "--cache", cache, "--out", out,
 		"--no-installer", "--progress", "json", "--output", "json"}
 	for _, m := range s.maps {
 		c = append(c, "--registry-map", m)

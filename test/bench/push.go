@@ -127,7 +127,7 @@ func (b *bench) pushSubject(ctx context.Context, s *subject, what string, reps i
 }
 
 func (b *bench) pushCommand(s *subject, to string) command {
-	return command{b.install(), "push", s.bundle, "--key", b.key() + ".pub", "--to", to, "--plain-http", "--progress", "none", "--output", "json"}
+	return command{b.install(), "push", s.bundle, "--allow-unscanned", "--key", b.key() + ".pub", "--to", to, "--plain-http", "--progress", "none", "--output", "json"}
 }
 
 // each is a command that does script for every reference of s, jobs at a time; the

@@ -28,7 +28,7 @@ func contentBuild(t *testing.T, text string, more ...string) result {
 	t.Helper()
 	file := write(t, "content.yaml", text)
 	out, store := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "store")
-	args := append([]string{"build", "-f", file, "--unsigned", "--no-installer", "--out", out, "--cache", store}, w.source()...)
+	args := append([]string{"build", "--no-scan", "-f", file, "--unsigned", "--no-installer", "--out", out, "--cache", store}, w.source()...)
 	r, err := w.run(t.Context(), "bundle", append(args, more...)...)
 	if err != nil {
 		t.Fatal(err)

@@ -134,7 +134,7 @@ files:
 // build is the command line of an unsigned build, which is the same to the byte
 // whenever its content is.
 func (b *faultBase) build(out, store string) []string {
-	args := append([]string{"build", "-f", b.file, "--unsigned", "--no-installer", "--cache", store, "--out", out}, w.source()...)
+	args := append([]string{"build", "--no-scan", "-f", b.file, "--unsigned", "--no-installer", "--cache", store, "--out", out}, w.source()...)
 	if b.lock != "" {
 		args = append(args, "--lock", b.lock, "--locked")
 	}

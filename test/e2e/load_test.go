@@ -43,7 +43,7 @@ func newLoad(t *testing.T, shape workload.Shape) *load {
 	}
 	dir := t.TempDir()
 	n := &load{layout: l, media: filepath.Join(dir, "media")}
-	n.args = append([]string{"build", "-f", filepath.Join(l.Dir, workload.ContentFile), "--key", w.key, "--no-installer",
+	n.args = append([]string{"build", "--no-scan", "-f", filepath.Join(l.Dir, workload.ContentFile), "--key", w.key, "--no-installer",
 		"--cache", filepath.Join(dir, "store"), "--out", n.media}, w.source()...)
 	n.first = ok(t, "bundle", n.args...)
 	return n
@@ -65,7 +65,7 @@ func (n *load) size(t *testing.T) int64 {
 
 // push is the command line that pushes the bundle.
 func (n *load) push(registry string) []string {
-	return []string{"push", n.media, "--key", w.pub, "--to", registry, "--plain-http", "--progress", "none", "--output", "json"}
+	return []string{"push", n.media, "--allow-unscanned", "--key", w.pub, "--to", registry, "--plain-http", "--progress", "none", "--output", "json"}
 }
 
 // best runs a program three times and returns the fastest run.
@@ -191,7 +191,7 @@ func highWater(pid int) int64 {
 // what memory it took.
 func servePeak(t *testing.T, n *load) int64 {
 	t.Helper()
-	depot := startDepot(t, n.media, "--listen", "127.0.0.1:0")
+	depot := startDepot(t, n.media, "--allow-unscanned", "--listen", "127.0.0.1:0")
 	client := depot.client(t)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.SetLimit(8)

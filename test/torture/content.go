@@ -89,7 +89,7 @@ func appendText(data []byte, r *rand.Rand, n int) []byte {
 
 // buildArgs are the arguments of a build of src into out.
 func (s *suite) buildArgs(src *source, out, cache string, more ...string) []string {
-	args := []string{"build", "-f", src.file, "--key", s.key + ".key", "--out", out, "--cache", cache,
+	args := []string{"build", "--no-scan", "-f", src.file, "--key", s.key + ".key", "--out", out, "--cache", cache,
 		"--ca-file", src.up.CAFile(), "--installers", s.bin}
 	for _, m := range src.up.RegistryMap() {
 		args = append(args, "--registry-map", m)

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/aquasecurity/trivy-db/pkg/db"
+	dbtypes "github.com/aquasecurity/trivy-db/pkg/types"
 	"github.com/aquasecurity/trivy/pkg/fanal/applier"
 	ftypes "github.com/aquasecurity/trivy/pkg/fanal/types"
 	"github.com/aquasecurity/trivy/pkg/scan/langpkg"
@@ -43,6 +44,9 @@ var scanOptions = types.ScanOptions{
 	PkgTypes:         types.PkgTypes,
 	PkgRelationships: ftypes.Relationships,
 	Scanners:         types.Scanners{types.VulnerabilityScanner, types.SecretScanner, types.MisconfigScanner},
+	// The distribution's own severity, else that of NVD, else any: as Trivy's program
+	// does unless told otherwise.
+	VulnSeveritySources: []dbtypes.SourceID{"auto"},
 }
 
 // detectTarget looks a target up, in the cache or in the database.

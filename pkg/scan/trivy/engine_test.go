@@ -22,6 +22,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	trivydbpkg "github.com/aquasecurity/trivy-db/pkg/db"
+	dbtypes "github.com/aquasecurity/trivy-db/pkg/types"
 	"github.com/aquasecurity/trivy/pkg/cache"
 	"github.com/aquasecurity/trivy/pkg/db"
 	"github.com/aquasecurity/trivy/pkg/fanal/analyzer"
@@ -89,6 +90,9 @@ func TestImageAgainstTrivy(t *testing.T) {
 	if diff := cmp.Diff(want, sorted(found)); diff != "" || len(want) < 4 {
 		t.Errorf("findings differ from Trivy's (%d): -trivy +ours\n%s", len(want), diff)
 	}
+	if want[0][0] != "CVE-2010-4756" || want[0][4] != "MEDIUM" {
+		t.Errorf("the first finding is %v", want[0])
+	}
 	if secrets := ids(got, manifest.ClassSecret); !slices.Equal(secrets, []string{"aws-access-key-id"}) {
 		t.Errorf("secrets are %v", secrets)
 	}
@@ -141,7 +145,7 @@ func direct(t *testing.T, m *memory, database *scan.Database, layers ...scan.Blo
 	defer func() { _ = db.Close() }()
 	service := trivyscan.NewService(local.NewService(applier.NewApplier(c), ospkg.NewScanner(), langpkg.NewScanner(), vulnerability.NewClient(trivydbpkg.Config{})), art)
 	report, err := service.ScanArtifact(t.Context(), types.ScanOptions{PkgTypes: types.PkgTypes, PkgRelationships: ftypes.Relationships,
-		Scanners: types.Scanners{types.VulnerabilityScanner}})
+		Scanners: types.Scanners{types.VulnerabilityScanner}, VulnSeveritySources: []dbtypes.SourceID{"auto"}})
 	if err != nil {
 		t.Fatal(err)
 	}

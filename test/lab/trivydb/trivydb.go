@@ -21,6 +21,7 @@ import (
 	"github.com/aquasecurity/trivy-db/pkg/vulnsrc/vulnerability"
 	javadb "github.com/aquasecurity/trivy-java-db/pkg/db"
 	javatypes "github.com/aquasecurity/trivy-java-db/pkg/types"
+	_ "modernc.org/sqlite" // the Java database's driver
 
 	"naru/test/lab/layout"
 )
