@@ -53,7 +53,7 @@ func runPushHarbor(ctx context.Context, o pushOptions, paths []string, stdout, s
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
 	opts := install.SeedOptions{
-		Intake: o.trust.Options(paths, stderr), Harbor: login, State: o.state, Jobs: o.jobs, Only: o.only, DryRun: o.dryRun, Progress: obs,
+		AllowUnscanned: o.unscanned, Intake: o.trust.Options(paths, stderr), Harbor: login, State: o.state, Jobs: o.jobs, Only: o.only, DryRun: o.dryRun, Progress: obs,
 	}
 	if o.packages {
 		opts.Packages = install.WithPackages

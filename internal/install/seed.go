@@ -79,6 +79,8 @@ func (l HarborLogin) registry(c *harbor.Client, jobs int) (oras.Client, error) {
 // SeedOptions are those of Seed.
 type SeedOptions struct {
 	Intake intake.Options
+	// AllowUnscanned takes bundles that were built without a scan.
+	AllowUnscanned bool
 	Harbor HarborLogin
 	// State is the folder of site key, journal and reports; empty for DefaultState.
 	State string
@@ -135,6 +137,9 @@ func Seed(ctx context.Context, o SeedOptions) (*SeedResult, error) {
 		return nil, err
 	}
 	defer intake.CloseAll(bundles)
+	if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
+		return nil, err
+	}
 	s := &seeding{SeedOptions: o.withDefaults(), bundles: bundles, result: &SeedResult{}}
 	if err := s.plan(ctx); err != nil {
 		return nil, err

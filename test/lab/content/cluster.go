@@ -72,7 +72,7 @@ func ClusterRecipe() Recipe {
 	const kube = "v1.32.13"
 	amd64 := []string{"amd64"}
 	pause := Default().Pause
-	return Recipe{Pause: pause, Cluster: &Cluster{
+	return Recipe{Pause: pause, Databases: trivydb.Default(), Cluster: &Cluster{
 		Assembly:   clusterAssembly,
 		Kubernetes: kubernetesProgram(kube),
 		Etcd:       GoModule{Module: "go.etcd.io/etcd/server/v3", Version: "v3.5.24", Commands: map[string]string{"etcd": ""}, Arches: amd64},
