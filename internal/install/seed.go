@@ -81,7 +81,7 @@ type SeedOptions struct {
 	Intake intake.Options
 	// AllowUnscanned takes bundles that were built without a scan.
 	AllowUnscanned bool
-	Harbor HarborLogin
+	Harbor         HarborLogin
 	// State is the folder of site key, journal and reports; empty for DefaultState.
 	State string
 	// Jobs bounds concurrent uploads; 0 is the default of package push.

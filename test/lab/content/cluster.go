@@ -2,6 +2,8 @@ package content
 
 import (
 	_ "embed"
+
+	"naru/test/lab/trivydb"
 )
 
 // Cluster is what a Kubernetes cluster on bare hosts is made from, for linux/amd64.
