@@ -125,6 +125,20 @@ func (s *Step) validate(doc *document, at string, c *ComponentSpec) {
 			doc.errorf(fmt.Sprintf("%s.manifests[%d]", at, i), "step %q applies file %q, which the component does not list", s.Name, name)
 		}
 	}
+	s.validateTemplates(doc, at)
+	for i, w := range s.Wait {
+		if w.Kind == "" || w.For == "" || (w.Name != "" && w.Selector != "") {
+			doc.errorf(fmt.Sprintf("%s.wait[%d]", at, i), "step %q: a wait needs kind and for, and a name or a selector, not both", s.Name)
+		}
+	}
+	if s.Timeout != "" {
+		if d, err := time.ParseDuration(s.Timeout); err != nil || d <= 0 {
+			doc.errorf(at+".timeout", "timeout %q: want a duration, as in 10m", s.Timeout)
+		}
+	}
+}
+
+func (s *Step) validateTemplates(doc *document, at string) {
 	for field, text := range map[string]string{"when": s.When, "values": s.Values, "inline": s.Inline} {
 		if _, err := parseTemplate(s.Name, text); err != nil {
 			doc.errorf(at+"."+field, "%v", err)
@@ -136,16 +150,6 @@ func (s *Step) validate(doc *document, at string, c *ComponentSpec) {
 		}
 		if _, err := parseTemplate(s.Name, p.Patch); err != nil {
 			doc.errorf(fmt.Sprintf("%s.patches[%d].patch", at, i), "%v", err)
-		}
-	}
-	for i, w := range s.Wait {
-		if w.Kind == "" || w.For == "" || (w.Name != "" && w.Selector != "") {
-			doc.errorf(fmt.Sprintf("%s.wait[%d]", at, i), "step %q: a wait needs kind and for, and a name or a selector, not both", s.Name)
-		}
-	}
-	if s.Timeout != "" {
-		if d, err := time.ParseDuration(s.Timeout); err != nil || d <= 0 {
-			doc.errorf(at+".timeout", "timeout %q: want a duration, as in 10m", s.Timeout)
 		}
 	}
 }

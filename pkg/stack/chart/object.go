@@ -25,11 +25,17 @@ type Object struct {
 	Content map[string]any
 }
 
-// Kind, Name, Namespace and APIVersion are those of the object, "" where it has none.
-func (o Object) Kind() string       { return text(o.Content["kind"]) }
+// Kind is that of the object, "" where it has none.
+func (o Object) Kind() string { return text(o.Content["kind"]) }
+
+// APIVersion is that of the object, "" where it has none.
 func (o Object) APIVersion() string { return text(o.Content["apiVersion"]) }
-func (o Object) Name() string       { return text(child(o.Content, "metadata")["name"]) }
-func (o Object) Namespace() string  { return text(child(o.Content, "metadata")["namespace"]) }
+
+// Name is that of the object, "" where it has none.
+func (o Object) Name() string { return text(child(o.Content, "metadata")["name"]) }
+
+// Namespace is that of the object, "" where it has none.
+func (o Object) Namespace() string { return text(child(o.Content, "metadata")["namespace"]) }
 
 // Group is the API group, "" for the core one.
 func (o Object) Group() string {

@@ -20,8 +20,6 @@ const (
 	hintNone hint = iota
 	// hintImage: it should name an image; shorthand counts.
 	hintImage
-	// hintField: it is the image of a container, whatever it looks like.
-	hintField
 )
 
 // notAbout are words in a key beside "image" that make it speak of something else.
