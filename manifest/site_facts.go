@@ -1,6 +1,9 @@
 package manifest
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Facts is what templates of components may speak of, but for what only a running
 // installation knows: the certificate authority and the secrets.
@@ -18,6 +21,9 @@ func (s *Site) Facts(release, kubernetes string) *Facts {
 	}
 	for _, h := range s.Nodes() {
 		f.Nodes = append(f.Nodes, NodeFacts{Name: h.Name, Address: h.Address, Roles: slices.Clone(h.Roles), Disks: slices.Clone(h.Disks)})
+	}
+	if d := s.Depots(); len(d) > 0 {
+		f.Depot = fmt.Sprintf("https://%s:%d", d[0].Address, s.Depot.Port)
 	}
 	if s.Harbor.Mode != HarborNone {
 		f.Harbor = HarborFacts{Host: s.Harbor.Host, URL: "https://" + s.Harbor.Host}

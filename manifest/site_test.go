@@ -48,6 +48,9 @@ func TestSiteDefaultsAndRoles(t *testing.T) {
 		t.Errorf("another host's settings: %+v", c)
 	}
 	f := s.Facts("r", "1.32.13").For(s, "demo", nil)
+	if f.Depot != "https://10.0.0.5:5000" {
+		t.Errorf("depot %q", f.Depot)
+	}
 	if len(f.Nodes) != 3 || f.Nodes[2].Disks[0] != "/dev/sdb" || f.Values["replicas"] != 3 || f.Harbor.NodePort != DefaultHarborPort {
 		t.Errorf("%+v", f)
 	}
@@ -96,7 +99,7 @@ pki: {caFile: a}
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		`site.yaml:3:7: name "Prod"`, `site.yaml:6:44: role "control-plain"`, `did you mean "control-plane"`, `host "cp1" is listed twice`,
+		`site.yaml:3:7: name "Prod"`, `site.yaml:6:45: role "control-plain"`, `did you mean "control-plane"`, `host "cp1" is listed twice`,
 		`no host has the role control-plane`, `holds the address of host "cp1"`, `taint "x"`, `external and vip`, `external "a"`, `overlap`,
 		`by file or by env`, `needs user and password`, `caFile and caKeyFile`,
 	} {
