@@ -32,6 +32,8 @@ func judgeHarbor(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitNetwork, Hint: "put Harbor right first (install harbor status shows how it is); nothing was pushed"}, true
 	case cli.As[*journal.BrokenError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "somebody changed the site's journal: keep it as it is, find out who, and only then move it away"}, true
+	case errors.Is(err, install.ErrExposedLogin):
+		return cli.Verdict{Code: cli.ExitTrust, Hint: "chmod 600 it, and replace the robot with install harbor rotate if somebody else can have read it"}, true
 	case errors.Is(err, sitekey.ErrExposed):
 		return cli.Verdict{Code: cli.ExitTrust, Hint: "chmod 600 it if nobody else can have read it; else move it away, and carry the new public half out"}, true
 	}
@@ -40,6 +42,9 @@ func judgeHarbor(err error) (cli.Verdict, bool) {
 
 // judgeHarborAnswer maps refusals and failures of replication.
 func judgeHarborAnswer(err error) (cli.Verdict, bool) {
+	if errors.Is(err, install.ErrNoSite) || errors.Is(err, install.ErrSiteName) {
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "install harbor status lists the policies; a new site is made with --target-url"}, true
+	}
 	var endpoint *harbor.EndpointError
 	if errors.As(err, &endpoint) {
 		return cli.Verdict{Code: cli.ExitNetwork, Hint: endpointHint(endpoint)}, true

@@ -25,6 +25,7 @@ type pushOptions struct {
 	state        string
 	user         string
 	passwordFile string
+	robotFile    string
 	caFiles      []string
 	plain        bool
 	jobs         int
@@ -71,6 +72,7 @@ OS packages are left to the depot unless --with-packages asks for them.`,
 	fl.BoolVar(&o.mutable, "mutable-tags", false, "do not make tags immutable (with --harbor)")
 	fl.StringVar(&o.user, "user", "", "user to push as (default: what the Docker config has for the registry)")
 	fl.StringVar(&o.passwordFile, "password-file", "", "file holding the user's password")
+	fl.StringVar(&o.robotFile, "robot-file", "", "file with a robot's login that naru wrote, in place of user and password (with --harbor)")
 	fl.StringArrayVar(&o.caFiles, "ca-file", nil, "PEM file of a further certificate authority to trust (may be repeated)")
 	fl.BoolVar(&o.plain, "plain-http", false, "no TLS; for a registry on a loopback address only")
 	fl.IntVarP(&o.jobs, "jobs", "j", push.DefaultJobs, "concurrent uploads")
@@ -78,7 +80,7 @@ OS packages are left to the depot unless --with-packages asks for them.`,
 	fl.BoolVar(&o.dryRun, "dry-run", false, "print what would be pushed, then stop")
 	cmd.MarkFlagsRequiredTogether("user", "password-file")
 	cmd.MarkFlagsMutuallyExclusive("to", "harbor")
-	for _, name := range []string{"with-packages", "mutable-tags", "state"} {
+	for _, name := range []string{"with-packages", "mutable-tags", "state", "robot-file"} {
 		cmd.MarkFlagsMutuallyExclusive("to", name)
 	}
 	cmd.MarkFlagsMutuallyExclusive("harbor", "plain-http")

@@ -19,6 +19,7 @@ type harborFlags struct {
 	url          string
 	user         string
 	passwordFile string
+	robotFile    string
 	caFiles      []string
 }
 
@@ -26,27 +27,41 @@ type harborFlags struct {
 func (f *harborFlags) Add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.url, "harbor", "", "address of Harbor, https://host[:port] (required)")
-	fl.StringVar(&f.user, "user", "", "user or robot to log in as (required)")
-	fl.StringVar(&f.passwordFile, "password-file", "", "file holding its password or secret (required)")
+	fl.StringVar(&f.user, "user", "", "user or robot to log in as")
+	fl.StringVar(&f.passwordFile, "password-file", "", "file holding its password or secret")
+	fl.StringVar(&f.robotFile, "robot-file", "", "file with a robot's login that naru wrote, in place of user and password")
 	fl.StringArrayVar(&f.caFiles, "ca-file", nil, "PEM file of a further certificate authority to trust (may be repeated)")
 }
 
 // login reads the password.
 func (f *harborFlags) login() (install.HarborLogin, error) {
-	if f.url == "" || f.user == "" || f.passwordFile == "" {
-		return install.HarborLogin{}, cli.Usagef("Harbor is not fully named: give --harbor https://HOST, --user and --password-file")
+	agent := "naru-install/" + cli.Version()
+	switch {
+	case f.url == "":
+		return install.HarborLogin{}, cli.Usagef("no Harbor is named: give --harbor https://HOST")
+	case f.robotFile != "" && f.user == "" && f.passwordFile == "":
+		l, err := install.ReadRobotLogin(f.robotFile)
+		if err != nil {
+			return install.HarborLogin{}, err
+		}
+		if l.Harbor != strings.TrimSuffix(f.url, "/") {
+			return install.HarborLogin{}, cli.Usagef("the robot of %q is one of %s, and its secret is not shown to %s", f.robotFile, l.Harbor, f.url)
+		}
+		return install.HarborLogin{URL: f.url, User: l.User, Password: l.Secret, CAFiles: f.caFiles, UserAgent: agent}, nil
+	case f.robotFile != "", f.user == "", f.passwordFile == "":
+		return install.HarborLogin{}, cli.Usagef("nobody to log in to Harbor as: give --user and --password-file, or --robot-file")
 	}
 	password, err := cli.ReadSecret(f.passwordFile)
 	if err != nil {
 		return install.HarborLogin{}, err
 	}
 	return install.HarborLogin{
-		URL: f.url, User: f.user, Password: password, CAFiles: f.caFiles, UserAgent: "naru-install/" + cli.Version(),
+		URL: f.url, User: f.user, Password: password, CAFiles: f.caFiles, UserAgent: agent,
 	}, nil
 }
 
 func runPushHarbor(ctx context.Context, o pushOptions, paths []string, stdout, stderr io.Writer) (err error) {
-	login, err := (&harborFlags{url: o.harbor, user: o.user, passwordFile: o.passwordFile, caFiles: o.caFiles}).login()
+	login, err := (&harborFlags{url: o.harbor, user: o.user, passwordFile: o.passwordFile, robotFile: o.robotFile, caFiles: o.caFiles}).login()
 	if err != nil {
 		return err
 	}

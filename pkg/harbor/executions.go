@@ -3,7 +3,6 @@ package harbor
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,21 +52,21 @@ func (e *ReplicationError) Error() string {
 	}
 	var lines []string
 	for _, t := range e.Failures {
-		lines = append(lines, fmt.Sprintf("replicating by policy %q: %s to %s: %s: %s", e.Policy, t.Source, t.Target, strings.ToLower(t.Status), lastLine(t.Reason)))
+		lines = append(lines, fmt.Sprintf("replicating by policy %q: %s to %s: %s: %s", e.Policy, t.Source, t.Target, strings.ToLower(t.Status), cause(t.Reason)))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// lastLine is the last line of a log that tells of an error, or just the last.
-func lastLine(log string) string {
+// cause is the line of a log that tells what went wrong: the first of its errors, those
+// after it say that it did; the last line where there is none.
+func cause(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
-	for _, line := range slices.Backward(lines) {
-		if strings.Contains(line, "[ERROR]") {
-			_, text, ok := strings.Cut(line, "]: ")
-			if ok {
-				return text
+	for _, line := range lines {
+		if _, text, ok := strings.Cut(line, "[ERROR]"); ok {
+			if _, after, ok := strings.Cut(text, "]: "); ok {
+				return after
 			}
-			return line
+			return strings.TrimSpace(text)
 		}
 	}
 	return lines[len(lines)-1]

@@ -99,7 +99,7 @@ func (c *Client) Robots(ctx context.Context) ([]Robot, error) {
 			return 0, failure("listing robots", "", err)
 		}
 		for _, r := range resp.Payload {
-			if role, ok := roleOf(r.Name); ok {
+			if role, ok := RoleOf(r.Name); ok {
 				out = append(out, newRobot(r, role))
 			}
 		}
@@ -109,8 +109,8 @@ func (c *Client) Robots(ctx context.Context) ([]Robot, error) {
 	return out, err
 }
 
-// roleOf reads the role from a robot's name, "<Harbor's prefix>naru-<role>-<n>".
-func roleOf(name string) (Role, bool) {
+// RoleOf reads the role from the name of one of naru's robots, "<Harbor's prefix>naru-<role>-<n>".
+func RoleOf(name string) (Role, bool) {
 	i := strings.LastIndex(name, robotPrefix)
 	if i < 0 {
 		return "", false

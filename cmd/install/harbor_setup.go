@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"naru/internal/cli"
+	"naru/internal/install"
+	"naru/pkg/harbor"
+)
+
+type harborSetupOptions struct {
+	harbor harborFlags
+	output cli.OutputFlag
+	state  string
+	days   int64
+	gc     string
+	scan   string
+	keep   int
+	unused int
+}
+
+func newHarborSetup() *cobra.Command {
+	var o harborSetupOptions
+	cmd := &cobra.Command{
+		Use:   "setup --harbor URL",
+		Short: "Give Harbor the settings and robots that a closed site needs",
+		Long: `setup lets only administrators make projects, makes a robot each for seeding, for the
+nodes' pulls and for replication, schedules garbage collection and scans, and gives
+projects a retention policy where one is asked for. What is so already stays; a
+retention policy that is there is never changed.
+
+A robot's login is written to STATE/harbor/robots/<role>.json, which only root reads,
+and is shown nowhere.`,
+		Example: "  install harbor setup --harbor https://harbor.site --user admin --password-file /root/harbor",
+		Args:    cli.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runHarborSetup(cmd.Context(), o, cmd.OutOrStdout())
+		},
+	}
+	o.harbor.Add(cmd)
+	o.output.Add(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&o.state, "state", install.DefaultState, "folder for the site key, the journal and robots' logins")
+	fl.Int64Var(&o.days, "robot-days", 365, "days that a new robot lives; -1 for ever")
+	fl.StringVar(&o.gc, "gc", "0 0 2 * * 6", "when garbage is collected: six cron fields, seconds first; empty to leave that alone")
+	fl.StringVar(&o.scan, "scan", "0 0 4 * * *", "when everything is scanned; empty to leave that alone")
+	fl.IntVar(&o.keep, "keep", 0, "artifacts last pushed that each repository keeps; 0 keeps all")
+	fl.IntVar(&o.unused, "keep-pulled-days", 90, "with --keep, days for which what was pulled stays in addition; 0 for no such rule")
+	_ = cmd.MarkFlagDirname("state")
+	return cmd
+}
+
+func runHarborSetup(ctx context.Context, o harborSetupOptions, stdout io.Writer) error {
+	login, err := o.harbor.login()
+	if err != nil {
+		return err
+	}
+	done, err := install.SetUpHarbor(ctx, install.HarborSetup{
+		Robots: install.RobotsOptions{Harbor: login, State: o.state, Roles: harbor.Roles(), Days: o.days},
+		GC:     o.gc, Scan: o.scan, Retention: harbor.Retention{Keep: o.keep, Days: o.unused, Cron: "0 0 3 * * 0"},
+	})
+	if err != nil {
+		return err
+	}
+	return o.output.Print(stdout, done, func(w io.Writer) error { return printHarborSetup(w, o.harbor.url, done) })
+}
+
+func printHarborSetup(w io.Writer, url string, done *install.HarborChanges) error {
+	changed := func(b bool) string {
+		if b {
+			return "changed"
+		}
+		return "as wanted already"
+	}
+	rows := [][]string{{"only administrators make projects", changed(done.Restricted)}}
+	rows = append(rows, robotRows(done.Robots)...)
+	rows = append(rows, []string{"garbage collection", changed(done.GC)})
+	if done.NoScanner {
+		rows = append(rows, []string{"scans", "Harbor has no scanner"})
+	} else {
+		rows = append(rows, []string{"scans", changed(done.Scan)})
+	}
+	if len(done.Retention) > 0 {
+		rows = append(rows, []string{"retention", "given to " + strings.Join(done.Retention, " ")})
+	}
+	return cli.Table(w, []string{"harbor", url + " " + done.Version}, rows)
+}
+
+func robotRows(list []install.RobotChange) [][]string {
+	var rows [][]string
+	for _, r := range list {
+		text := r.Robot + ", there already"
+		if r.Made {
+			text = r.Robot + ", made, login in " + r.File
+		}
+		if len(r.Removed) > 0 {
+			text += fmt.Sprintf(", removed %s", strings.Join(r.Removed, " "))
+		}
+		if len(r.Left) > 0 {
+			text += fmt.Sprintf(", left %s", strings.Join(r.Left, " "))
+		}
+		rows = append(rows, []string{"robot for " + string(r.Role), text})
+	}
+	return rows
+}
