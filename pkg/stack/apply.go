@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"naru/manifest"
 	"naru/pkg/stack/chart"
 )
 
@@ -53,9 +54,13 @@ func (s *Stack) resource(o chart.Object, namespace string) (dynamic.ResourceInte
 // webhooks that do not answer yet are waited for until ctx ends: an operator that was
 // installed a moment ago brings them.
 func (s *Stack) apply(ctx context.Context, o chart.Object, namespace string) error {
+	return s.applyAs(ctx, FieldManager, o, namespace)
+}
+
+func (s *Stack) applyAs(ctx context.Context, manager string, o chart.Object, namespace string) error {
 	var last error
 	for {
-		err := s.applyOnce(ctx, o, namespace)
+		err := s.applyOnce(ctx, manager, o, namespace)
 		if err == nil || !comes(err) {
 			return err
 		}
@@ -78,7 +83,7 @@ func comes(err error) bool {
 	return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook")
 }
 
-func (s *Stack) applyOnce(ctx context.Context, o chart.Object, namespace string) error {
+func (s *Stack) applyOnce(ctx context.Context, manager string, o chart.Object, namespace string) error {
 	resource, namespaced, err := s.resource(o, namespace)
 	if err != nil {
 		return fmt.Errorf("applying %s: %w", o, err)
@@ -92,7 +97,7 @@ func (s *Stack) applyOnce(ctx context.Context, o chart.Object, namespace string)
 	if !namespaced {
 		u.SetNamespace("")
 	}
-	_, err = resource.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	_, err = resource.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: manager, Force: true})
 	if err != nil {
 		return fmt.Errorf("applying %s: %w", o, err)
 	}
@@ -131,24 +136,24 @@ func copyValue(v any) any {
 }
 
 // ensureNamespace makes a namespace, or puts labels on the one that is there: those of
-// every step that uses it, since applying those of one would take away the others'.
-func (s *Stack) ensureNamespace(ctx context.Context, name string) error {
+// every step of the component that uses it. Each component manages the fields of its
+// own, so that none takes away another's.
+func (s *Stack) ensureNamespace(ctx context.Context, c *manifest.ComponentSpec, name string) error {
 	labels := map[string]any{}
-	for _, c := range s.opts.Components {
-		for _, step := range c.Steps {
-			if step.Namespace != name {
-				continue
-			}
-			for k, v := range step.NamespaceLabels {
-				labels[k] = v
-			}
+	for _, step := range c.Steps {
+		if step.Namespace != name {
+			continue
+		}
+		for k, v := range step.NamespaceLabels {
+			labels[k] = v
 		}
 	}
 	metadata := map[string]any{"name": name}
 	if len(labels) > 0 {
 		metadata["labels"] = labels
 	}
-	return s.apply(ctx, chart.Object{Content: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}}, "")
+	o := chart.Object{Content: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}}
+	return s.applyAs(ctx, FieldManager+"-"+c.ID, o, "")
 }
 
 // applyAll applies objects in the order in which Helm installs kinds: definitions are

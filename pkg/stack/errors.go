@@ -18,6 +18,23 @@ func (e *StepError) Error() string {
 
 func (e *StepError) Unwrap() error { return e.Err }
 
+// HookError says that a chart could not be deployed, and how its hooks stand.
+type HookError struct {
+	Err error
+	// Reasons are what explains it, as those of NotReadyError.
+	Reasons []string
+}
+
+func (e *HookError) Error() string { return withReasons(e.Err.Error(), e.Reasons) }
+func (e *HookError) Unwrap() error { return e.Err }
+
+func withReasons(msg string, reasons []string) string {
+	for _, r := range reasons {
+		msg += "\n  " + strings.ReplaceAll(r, "\n", " ")
+	}
+	return msg
+}
+
 // NotReadyError says that something did not become ready in time, and what is known of
 // the reason.
 type NotReadyError struct {
@@ -32,9 +49,5 @@ type NotReadyError struct {
 }
 
 func (e *NotReadyError) Error() string {
-	msg := fmt.Sprintf("waiting for %s to be %s: not after %s: %s", e.Object, e.Want, e.Waited.Round(time.Second), e.State)
-	for _, r := range e.Reasons {
-		msg += "\n  " + strings.ReplaceAll(r, "\n", " ")
-	}
-	return msg
+	return withReasons(fmt.Sprintf("waiting for %s to be %s: not after %s: %s", e.Object, e.Want, e.Waited.Round(time.Second), e.State), e.Reasons)
 }

@@ -47,6 +47,37 @@ func (s *Stack) Execute(ctx context.Context, p *Plan) (*Result, error) {
 	return out, nil
 }
 
+// Ready looks once at what the steps of p wait for, those that apply to the site. It is
+// false with the state of the first thing that is not ready.
+func (s *Stack) Ready(ctx context.Context, p *Plan) (bool, string, error) {
+	for _, planned := range p.Steps {
+		if planned.Action == ActionLeftOut {
+			continue
+		}
+		secrets, complete, err := s.readSecrets(ctx, planned.spec)
+		if err != nil {
+			return false, "", err
+		}
+		if !complete {
+			return false, "its secrets are to be made", nil
+		}
+		w, err := s.render(ctx, planned.spec, planned.step, s.opts.Facts(planned.spec, secrets))
+		if err != nil {
+			return false, "", &StepError{Component: planned.Component, Step: planned.Step, Err: err}
+		}
+		for _, t := range w.targets() {
+			ok, state, err := s.look(ctx, t)
+			if err != nil && !comes(err) && !errors.Is(err, errFailed) {
+				return false, "", &StepError{Component: planned.Component, Step: planned.Step, Err: err}
+			}
+			if !ok {
+				return false, fmt.Sprintf("%s: %s", t, state), nil
+			}
+		}
+	}
+	return true, "", nil
+}
+
 // errDeadline is the cause of a step's context that ended by its deadline.
 var errDeadline = errors.New("the step's deadline passed")
 
@@ -80,7 +111,7 @@ func (s *Stack) executeStep(ctx context.Context, c *manifest.ComponentSpec, step
 	} else {
 		s.event(c, step, PhaseStarted, "%s: %s", action, why)
 		if err := s.deploy(ctx, w); err != nil {
-			return "", "", s.timely(ctx, err)
+			return "", "", s.hookReasons(ctx, w, timely(ctx, err))
 		}
 		s.event(c, step, PhaseApplied, "%s", action)
 	}
@@ -96,7 +127,7 @@ func (s *Stack) deploy(ctx context.Context, w *work) error {
 		return s.deployChart(ctx, w)
 	}
 	if w.step.Namespace != "" {
-		if err := s.ensureNamespace(ctx, w.step.Namespace); err != nil {
+		if err := s.ensureNamespace(ctx, w.spec, w.step.Namespace); err != nil {
 			return err
 		}
 	}
@@ -104,7 +135,7 @@ func (s *Stack) deploy(ctx context.Context, w *work) error {
 }
 
 // timely says that the deadline passed where that is behind an error.
-func (s *Stack) timely(ctx context.Context, err error) error {
+func timely(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errDeadline) && !errors.Is(err, errDeadline) {
 		return fmt.Errorf("%w: %w", cause, err)
 	}

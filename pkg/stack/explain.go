@@ -54,6 +54,22 @@ func (s *Stack) explain(ctx context.Context, t target) []string {
 	return out
 }
 
+// hookReasons adds to the error of a chart how those of its hooks stand that have not
+// done their work: Helm says of them only that it waited.
+func (s *Stack) hookReasons(ctx context.Context, w *work, err error) error {
+	var reasons []string
+	for _, o := range w.rendered.Objects {
+		if o.Hook && (o.Kind() == "Job" || o.Kind() == "Pod") {
+			t := target{kind: o.Kind(), name: o.Name(), namespace: itemOf(o, w.step.Namespace).Namespace, want: wantReady}
+			reasons = append(reasons, s.explain(context.WithoutCancel(ctx), t)...)
+		}
+	}
+	if len(reasons) == 0 {
+		return err
+	}
+	return &HookError{Err: err, Reasons: reasons}
+}
+
 // podsOf are the pods that an object selects, or the object itself where it is one.
 func (s *Stack) podsOf(ctx context.Context, o *unstructured.Unstructured) []corev1.Pod {
 	if o.GetKind() == "Pod" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/release"
@@ -75,7 +76,7 @@ func (s *Stack) compareRelease(ctx context.Context, w *work) (Action, string, er
 
 // deployChart installs or upgrades a step's release, its CRDs first.
 func (s *Stack) deployChart(ctx context.Context, w *work) error {
-	if err := s.ensureNamespace(ctx, w.step.Namespace); err != nil {
+	if err := s.ensureNamespace(ctx, w.spec, w.step.Namespace); err != nil {
 		return err
 	}
 	if err := s.applyDefinitions(ctx, w); err != nil {
@@ -128,11 +129,21 @@ func (s *Stack) loadChart(ctx context.Context, w *work) (*chart.Chart, error) {
 	return chart.Load(r)
 }
 
+// left is the time that Helm gives hooks: a little less than the step has, so that Helm
+// ends by itself. Where its context ends first it leaves work going on behind.
+func left(ctx context.Context, step *manifest.Step) time.Duration {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return step.Deadline()
+	}
+	return max(time.Until(end)-time.Second, time.Second)
+}
+
 func (s *Stack) install(ctx context.Context, config *action.Configuration, w *work, ch *chart.Chart, labels map[string]string, again bool) error {
 	a := action.NewInstall(config)
 	a.ReleaseName, a.Namespace = w.step.ReleaseName(), w.step.Namespace
 	a.Replace, a.TakeOwnership, a.SkipCRDs = again, true, true
-	a.Timeout, a.Labels = w.step.Deadline(), labels
+	a.Timeout, a.Labels = left(ctx, w.step), labels
 	if _, err := a.RunWithContext(ctx, ch.Chart, w.rendered.Values); err != nil {
 		return fmt.Errorf("installing release %q: %w", a.ReleaseName, err)
 	}
@@ -141,7 +152,7 @@ func (s *Stack) install(ctx context.Context, config *action.Configuration, w *wo
 
 func (s *Stack) upgrade(ctx context.Context, config *action.Configuration, w *work, ch *chart.Chart, labels map[string]string) error {
 	a := action.NewUpgrade(config)
-	a.Namespace, a.Timeout, a.Labels = w.step.Namespace, w.step.Deadline(), labels
+	a.Namespace, a.Timeout, a.Labels = w.step.Namespace, left(ctx, w.step), labels
 	a.TakeOwnership, a.SkipCRDs, a.ResetValues, a.MaxHistory = true, true, true, maxHistory
 	if _, err := a.RunWithContext(ctx, w.step.ReleaseName(), ch.Chart, w.rendered.Values); err != nil {
 		return fmt.Errorf("upgrading release %q: %w", w.step.ReleaseName(), err)

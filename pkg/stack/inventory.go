@@ -64,7 +64,7 @@ func (s *Stack) writeInventory(ctx context.Context, w *work, items []item, diges
 	if err != nil {
 		return fmt.Errorf("encoding the inventory: %w", err)
 	}
-	if err := s.ensureNamespace(ctx, Namespace); err != nil {
+	if err := s.ensureNamespace(ctx, w.spec, Namespace); err != nil {
 		return err
 	}
 	return s.apply(ctx, chart.Object{Content: map[string]any{

@@ -46,7 +46,7 @@ func (s *Stack) keepSecrets(ctx context.Context, c *manifest.ComponentSpec) (map
 	if err != nil || complete {
 		return have, err
 	}
-	if err := s.ensureNamespace(ctx, Namespace); err != nil {
+	if err := s.ensureNamespace(ctx, c, Namespace); err != nil {
 		return nil, err
 	}
 	data := map[string][]byte{}

@@ -283,3 +283,56 @@ func TestPlanIsADocument(t *testing.T) {
 		t.Errorf("planning made a namespace: %v", err)
 	}
 }
+
+// Helm says of a hook that fails only that it waited; naru says what held it up.
+func TestHookThatFailsIsExplained(t *testing.T) {
+	s := newSite(t, &manifest.ComponentSpec{ID: "hooked", Version: "1", Charts: []manifest.Chart{{Name: "app", Version: "1.0.0"}},
+		Steps: []manifest.Step{{Name: "app", Chart: "app", Namespace: "hooked", Timeout: "4s"}}})
+	files := map[string]string{"templates/hook.yaml": strings.ReplaceAll(hook, "quay.io/a/hook:1", "quay.io/a/broken:1"), "templates/web.yaml": deployment("web", "quay.io/a/web:1")}
+	s.chart("app", "1.0.0", files)
+	_, err := s.deploy()
+	var hooked *stack.HookError
+	if !errors.As(err, &hooked) || !strings.Contains(err.Error(), "ImagePullBackOff") {
+		t.Errorf("got %v", err)
+	}
+	t.Log(err)
+	// Mended, the next run takes it up.
+	files["templates/hook.yaml"] = hook
+	s.chart("app", "1.0.1", files)
+	s.spec.Steps[0].Timeout = "60s"
+	if r := s.mustDeploy(); r.Changed != 1 {
+		t.Errorf("changed %+v", r)
+	}
+}
+
+func TestReadyLooksOnce(t *testing.T) {
+	s := newSite(t, &manifest.ComponentSpec{ID: "look", Version: "1", Charts: []manifest.Chart{{Name: "app", Version: "1.0.0"}},
+		Steps: []manifest.Step{{Name: "app", Chart: "app", Namespace: "look", Timeout: "1s"}}})
+	s.chart("app", "1.0.0", map[string]string{"templates/web.yaml": deployment("web", "quay.io/a/broken:1")})
+	if _, err := s.deploy(); err == nil {
+		t.Error("a broken image became ready")
+	}
+	st := s.stack()
+	p, err := st.Plan(t.Context())
+	if err != nil || p.Changes() != 0 {
+		t.Fatalf("planned %+v, %v", p, err)
+	}
+	start := time.Now()
+	ok, state, err := st.Ready(t.Context(), p)
+	if ok || err != nil || !strings.Contains(state, "Deployment look/web: 0 of 1") || time.Since(start) > time.Second {
+		t.Errorf("ready %v, %q, %v after %s", ok, state, err, time.Since(start))
+	}
+}
+
+// Two components that share a namespace keep each other's labels.
+func TestSharedNamespaceKeepsLabels(t *testing.T) {
+	for _, id := range []string{"shares-a", "shares-b", "shares-a"} {
+		s := newSite(t, &manifest.ComponentSpec{ID: id, Version: "1", Steps: []manifest.Step{
+			{Name: "m", Namespace: "shared", NamespaceLabels: map[string]string{"naru.test/" + id: "yes"}, Inline: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + id + "}\n"}}})
+		s.mustDeploy()
+	}
+	ns, err := server.Client.CoreV1().Namespaces().Get(t.Context(), "shared", metav1.GetOptions{})
+	if err != nil || ns.Labels["naru.test/shares-a"] != "yes" || ns.Labels["naru.test/shares-b"] != "yes" {
+		t.Errorf("labels %v, %v", ns.Labels, err)
+	}
+}
