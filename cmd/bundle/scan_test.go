@@ -90,6 +90,10 @@ func TestScanJudgesTheBuild(t *testing.T) {
 	if s := said.Document.Scan; len(s.Exceptions) != 1 || s.Exceptions[0].Approver != "kim" || s.Database == "" || s.DatabaseDate != "2025-05-20T00:00:00Z" || s.Policy == "" {
 		t.Errorf("bundle.json says %+v", s)
 	}
+	verified := result[struct{ Signatures, Attestations int }](t, bundle(t, "verify", w.out(), "--key", w.key+".pub", "--output", "json"))
+	if verified.Signatures != 2 || verified.Attestations != 2 {
+		t.Errorf("verified %+v, want the signatures of index and image, and the image's two attestations", verified)
+	}
 	for old, edited := range map[string]string{`"pass with exceptions"`: `"pass"`, `"approver":"kim"`: `"approver":"lee"`} {
 		t.Run("edited "+edited, func(t *testing.T) {
 			copied := w.tampered(t, old, edited)

@@ -53,7 +53,11 @@ func (r *run) layout(ctx context.Context) error {
 	}
 	r.bundleJSON, r.signature = bundleJSON, signature
 	r.result.Bundle = digest.FromBytes(bundleJSON).String()
-	plan, err := archive.NewPlan(archive.Input{Bundle: bundleJSON, Signature: signature, Contents: contents, Files: files, Blobs: blobs},
+	signatures, err := r.attest(ctx, digest.FromBytes(bundleJSON))
+	if err != nil {
+		return err
+	}
+	plan, err := archive.NewPlan(archive.Input{Bundle: bundleJSON, Signature: signature, Contents: contents, Files: files, Blobs: blobs, Signatures: signatures},
 		archive.PlanOptions{
 			VolumeSize: r.opts.VolumeSize,
 			Prefix:     r.selection.Name,

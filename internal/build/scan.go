@@ -57,7 +57,7 @@ func (r *run) scan(ctx context.Context) error {
 	}
 	r.opts.Progress.Start("scan", 0)
 	r.survey, err = survey.Run(ctx, survey.Options{
-		Blobs: r.store, Index: r.index(), Specs: r.selection.Components,
+		Blobs: r.content(), Index: r.index(), Specs: r.selection.Components,
 		Scanner: o.Scanner, CacheDir: r.scanDir(), Jobs: cmp.Or(o.Jobs, runtime.NumCPU()), Database: database, Java: java,
 		OnBlob: func(_ digest.Digest, size int64) { r.opts.Progress.Add(size) },
 		Policy: o.Policy, VEX: o.VEX, At: day, Date: r.fixedCreated(at), SPDX: o.SPDX, Name: r.selection.Name,

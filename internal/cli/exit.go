@@ -87,6 +87,8 @@ func judgeTrust(err error) (Verdict, bool) {
 	switch {
 	case As[*intake.UnscannedError](err):
 		return Verdict{ExitPolicy, "have it built again with a scan, or take it with --allow-unscanned once somebody answers for that"}, true
+	case errors.Is(err, intake.ErrOtherBundle), As[*verify.PredicateError](err):
+		return Verdict{ExitTrust, "somebody put other signatures on the medium: take the bundle from its source again"}, true
 	case errors.Is(err, intake.ErrSumsUnsigned):
 		return Verdict{ExitTrust, "SHA256SUMS.sig was removed from the medium: do not run anything that lies on it"}, true
 	case errors.Is(err, intake.ErrNoTrust), errors.Is(err, verify.ErrNoKey):

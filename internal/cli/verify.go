@@ -51,9 +51,12 @@ type verifyResult struct {
 	Volumes  int    `json:"volumes"`
 	Files    int    `json:"files"`
 	// Beside counts the files beside the volumes that agree with SHA256SUMS.
-	Beside int   `json:"beside"`
-	Blobs  int   `json:"blobs"`
-	Bytes  int64 `json:"bytes"`
+	Beside int `json:"beside"`
+	Blobs  int `json:"blobs"`
+	// Signatures and Attestations of the content that trusted keys made.
+	Signatures   int   `json:"signatures"`
+	Attestations int   `json:"attestations"`
+	Bytes        int64 `json:"bytes"`
 }
 
 func runVerify(ctx context.Context, o verifyOptions, paths []string, stdout, stderr io.Writer) (err error) {
@@ -70,6 +73,10 @@ func runVerify(ctx context.Context, o verifyOptions, paths []string, stdout, std
 	if err != nil {
 		return err
 	}
+	signed, err := b.WithSignatures(ctx)
+	if err != nil {
+		return err
+	}
 	beside, err := intake.CheckMedia(ctx, opts, b)
 	if err != nil {
 		return err
@@ -77,7 +84,8 @@ func runVerify(ctx context.Context, o verifyOptions, paths []string, stdout, std
 	obs.Close(nil)
 	meta := b.Bundle()
 	result := verifyResult{Bundle: b.BundleDigest().String(), Release: meta.Release, Created: meta.Created, Scan: string(meta.Scan.Verdict),
-		SignedBy: b.Signer, Volumes: len(b.Volumes()), Files: report.Files, Beside: beside, Blobs: report.Blobs, Bytes: report.Bytes}
+		SignedBy: b.Signer, Volumes: len(b.Volumes()), Files: report.Files, Beside: beside, Blobs: report.Blobs, Bytes: report.Bytes,
+		Signatures: signed.Signatures, Attestations: signed.Attestations}
 	return o.output.Print(stdout, result, func(w io.Writer) error { return printVerify(w, result) })
 }
 
@@ -96,6 +104,7 @@ func printVerify(w io.Writer, r verifyResult) error {
 		{"signed by", signer},
 		{"scan", r.Scan},
 		{"content", fmt.Sprintf("%d volumes, %d documents, %d blobs, %s", r.Volumes, r.Files, r.Blobs, progress.Bytes(r.Bytes))},
+		{"images", fmt.Sprintf("%d signatures and %d attestations by trusted keys", r.Signatures, r.Attestations)},
 		{"beside", beside},
 		{"verdict", verdict},
 	})

@@ -80,8 +80,12 @@ func Push(ctx context.Context, o PushOptions) (*PushResult, error) {
 	if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
 		return nil, err
 	}
+	signed, err := intake.WithAllSignatures(ctx, bundles)
+	if err != nil {
+		return nil, err
+	}
 	contents := make([]push.Content, len(bundles))
-	for i, b := range bundles {
+	for i, b := range signed {
 		contents[i] = b
 	}
 	client, err := remote.New(o.Remote)

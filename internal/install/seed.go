@@ -196,8 +196,12 @@ func (s *seeding) plan(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	signed, err := intake.WithAllSignatures(ctx, s.bundles)
+	if err != nil {
+		return err
+	}
 	contents := make([]push.Content, len(s.bundles))
-	for i, b := range s.bundles {
+	for i, b := range signed {
 		contents[i] = b
 	}
 	plan, err := push.NewPlan(ctx, contents, push.Target{Client: registry, Base: s.client.Host()}, s.options())

@@ -44,9 +44,13 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
 		return err
 	}
+	signed, err := intake.WithAllSignatures(ctx, bundles)
+	if err != nil {
+		return err
+	}
 	contents := make([]serve.Content, len(bundles))
 	for i, b := range bundles {
-		contents[i] = newSized(b)
+		contents[i] = newSized(signed[i])
 		if o.RecordDir == "" {
 			continue
 		}
@@ -85,12 +89,12 @@ func Serve(ctx context.Context, o ServeOptions) error {
 
 // sized is a bundle that tells the sizes of its blobs.
 type sized struct {
-	*intake.Bundle
+	*intake.Signed
 	sizes map[digest.Digest]int64
 }
 
-func newSized(b *intake.Bundle) *sized {
-	s := &sized{Bundle: b, sizes: map[digest.Digest]int64{}}
+func newSized(b *intake.Signed) *sized {
+	s := &sized{Signed: b, sizes: map[digest.Digest]int64{}}
 	for _, blob := range b.Contents().Blobs {
 		s.sizes[blob.Digest] = blob.Size
 	}

@@ -32,6 +32,8 @@ type Bundle struct {
 	*archive.Reader
 	// Signer is the fingerprint of the key that signed it; empty when nobody checked.
 	Signer string
+
+	ring *verify.Keyring // nil when nobody is asked who signed
 }
 
 // ErrNoTrust says that no key is there to verify a signature with.
@@ -51,7 +53,7 @@ func Open(ctx context.Context, o Options) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{}
+	b := &Bundle{ring: ring}
 	b.Reader, err = archive.Open(ctx, o.Paths, func(bundleJSON, signature []byte) error {
 		key, err := ring.VerifyBundle(bundleJSON, signature)
 		b.Signer = key.Fingerprint()

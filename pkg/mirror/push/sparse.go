@@ -26,6 +26,18 @@ type Fallback struct {
 	data []byte // of a built index
 }
 
+// StandIn is what a registry that refuses sparse indexes gets for an entry of the
+// index of content; nil for an entry that is whole, and for one of which nothing is
+// carried.
+func StandIn(ctx context.Context, content Content, desc ocispec.Descriptor) (*Fallback, error) {
+	p := &planner{plan: &Plan{source: source{content}}, manifests: map[digest.Digest]*Manifest{}, docs: map[digest.Digest]*manifestDoc{}}
+	a, err := p.artifact(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	return a.Fallback, nil
+}
+
 // sparse tells whether some index of the artifact lacks children.
 func (a *Artifact) sparse() bool {
 	for _, m := range a.Manifests {

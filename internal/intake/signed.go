@@ -1,0 +1,217 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"naru/manifest"
+	"naru/pkg/sign/verify"
+)
+
+// Signed is a bundle with its signatures and attestations as content beside its own:
+// referrers and cosign tags of what it carries.
+type Signed struct {
+	*Bundle
+	index ocispec.Index
+	files map[digest.Digest]string
+	// Signatures and Attestations count what was verified.
+	Signatures   int
+	Attestations int
+}
+
+// ErrOtherBundle says that the signatures in a bundle were made for another one.
+var ErrOtherBundle = errors.New("the signatures were made for another bundle")
+
+// WithSignatures reads what lies in signatures/ and checks each signature and
+// attestation with the trusted keys, unless the bundle was opened without. One that
+// does not verify is an error, for somebody changed the medium: those of package
+// verify, or ErrOtherBundle. A bundle without signatures has none.
+func (b *Bundle) WithSignatures(ctx context.Context) (*Signed, error) {
+	s := &Signed{Bundle: b, index: b.Index(), files: map[digest.Digest]string{}}
+	names := b.SignatureFiles()
+	if !slices.Contains(names, manifest.SignaturesIndexName) {
+		return s, nil
+	}
+	data, err := b.ReadSignatureFile(ctx, manifest.SignaturesIndexName)
+	if err != nil {
+		return nil, err
+	}
+	list, err := manifest.DecodeSignatures(data)
+	if err != nil {
+		return nil, &verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err}
+	}
+	if list.Bundle != b.BundleDigest() {
+		return nil, fmt.Errorf("reading %s: %w", manifest.SignaturesIndexName, ErrOtherBundle)
+	}
+	held := map[string]bool{}
+	for _, name := range names {
+		held[name] = true
+	}
+	s.collect(list, held)
+	checked := map[digest.Digest]bool{}
+	for _, d := range list.Manifests {
+		if checked[d.Digest] {
+			continue
+		}
+		checked[d.Digest] = true
+		if err := s.check(ctx, d, held); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// collect merges the index of the signatures into the bundle's: a tag of ours stands
+// in the place of upstream's, whose signatures it holds as well.
+func (s *Signed) collect(list *manifest.Signatures, held map[string]bool) {
+	ours := map[string]bool{}
+	for _, d := range list.Manifests {
+		ours[d.Annotations[ocispec.AnnotationRefName]] = true
+	}
+	s.index.Manifests = slices.DeleteFunc(slices.Clone(s.index.Manifests), func(d ocispec.Descriptor) bool {
+		return ours[d.Annotations[ocispec.AnnotationRefName]]
+	})
+	s.index.Manifests = append(s.index.Manifests, list.Manifests...)
+	for name := range held {
+		const hexDigits = 64
+		if len(name) < hexDigits {
+			continue
+		}
+		d := digest.NewDigestFromEncoded(digest.SHA256, name[len(name)-hexDigits:])
+		if d.Validate() == nil && manifest.SignatureBlobName(d) == name {
+			s.files[d] = name
+		}
+	}
+}
+
+// Index is that of the bundle with the signatures.
+func (s *Signed) Index() ocispec.Index { return s.index }
+
+// OpenBlob opens what the bundle carries, or a part of a signature, checked.
+func (s *Signed) OpenBlob(ctx context.Context, d digest.Digest) (io.ReadSeekCloser, error) {
+	blob, err := s.Bundle.OpenBlob(ctx, d)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return blob, err
+	}
+	data, err := s.read(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return verified{bytes.NewReader(data)}, nil
+}
+
+// verified is content in memory whose digest was compared.
+type verified struct{ *bytes.Reader }
+
+func (verified) Close() error                 { return nil }
+func (verified) Verify(context.Context) error { return nil }
+
+// read reads a part of a signature against its digest; fs.ErrNotExist for none.
+func (s *Signed) read(ctx context.Context, d digest.Digest) ([]byte, error) {
+	name, ok := s.files[d]
+	if !ok {
+		return nil, fmt.Errorf("opening %s: %w", d, fs.ErrNotExist)
+	}
+	data, err := s.ReadSignatureFile(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if got := digest.FromBytes(data); got != d {
+		return nil, fmt.Errorf("reading %q: %w", name, &verify.DigestError{Signed: d, Got: got})
+	}
+	return data, nil
+}
+
+// check verifies what one manifest holds. A manifest that is not in signatures/ is
+// upstream's, which the bundle itself carries.
+func (s *Signed) check(ctx context.Context, d ocispec.Descriptor, held map[string]bool) error {
+	subject := digest.Digest(d.Annotations[manifest.AnnotationSubject])
+	if !held[manifest.SignatureBlobName(d.Digest)] {
+		return nil
+	}
+	data, err := s.read(ctx, d.Digest)
+	if err != nil {
+		return err
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(data, &m); err != nil || len(m.Layers) == 0 {
+		return &verify.MalformedError{What: "signature", Name: d.Digest.String(), Err: errors.Join(err, errors.New("it has no layers"))}
+	}
+	if s.ring == nil {
+		return nil // opened without asking who signed
+	}
+	if m.Subject != nil {
+		return s.checkAttestation(ctx, &m, subject)
+	}
+	return s.checkSignature(ctx, &m, subject)
+}
+
+// checkSignature wants one good signature among those of a cosign tag: others are
+// upstream's.
+func (s *Signed) checkSignature(ctx context.Context, m *ocispec.Manifest, subject digest.Digest) error {
+	var errs []error
+	for _, layer := range slices.Backward(m.Layers) {
+		signature, err := base64.StdEncoding.DecodeString(layer.Annotations[verify.AnnotationSignature])
+		if err != nil {
+			errs = append(errs, &verify.MalformedError{What: "signature", Err: err})
+			continue
+		}
+		payload, err := s.readAll(ctx, layer.Digest)
+		if err != nil {
+			return err
+		}
+		if _, err = s.ring.VerifyImage(payload, signature, subject); err == nil {
+			s.Signatures++
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errs[0]
+}
+
+func (s *Signed) checkAttestation(ctx context.Context, m *ocispec.Manifest, subject digest.Digest) error {
+	if m.Subject.Digest != subject {
+		return fmt.Errorf("verifying an attestation of %s: %w", subject, &verify.DigestError{Signed: m.Subject.Digest, Got: subject})
+	}
+	bundle, err := s.readAll(ctx, m.Layers[0].Digest)
+	if err != nil {
+		return err
+	}
+	if _, _, err := s.ring.VerifyAttestation(bundle, subject, m.Annotations[verify.AnnotationPredicateType]); err != nil {
+		return err
+	}
+	s.Attestations++
+	return nil
+}
+
+// readAll reads a part of a signature, ours or upstream's.
+func (s *Signed) readAll(ctx context.Context, d digest.Digest) ([]byte, error) {
+	blob, err := s.OpenBlob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = blob.Close() }()
+	return io.ReadAll(io.LimitReader(blob, verify.MaxAttestationSize))
+}
+
+// WithAllSignatures is WithSignatures of each.
+func WithAllSignatures(ctx context.Context, list []*Bundle) ([]*Signed, error) {
+	out := make([]*Signed, len(list))
+	for i, b := range list {
+		var err error
+		if out[i], err = b.WithSignatures(ctx); err != nil {
+			return nil, fmt.Errorf("checking the signatures in bundle %s: %w", b.BundleDigest(), err)
+		}
+	}
+	return out, nil
+}
