@@ -19,6 +19,8 @@ func judge(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "find out who writes to the volumes, and verify again"}, true
 	case errors.Is(err, install.ErrNothingChosen):
 		return cli.Verdict{Code: cli.ExitUsage, Hint: "--only takes whole references or their beginnings up to a / : or @"}, true
+	case cli.As[*install.NotCarriedError](err):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "build the bundle with the component kubespray (--with kubespray), or name the bundle that has it"}, true
 	case cli.As[*install.DifferenceError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "push again; if it differs still, somebody else writes to these repositories"}, true
 	case cli.As[*serve.NameError](err):

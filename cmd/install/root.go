@@ -25,6 +25,6 @@ Keys in ` + trustDir + ` are trusted without --key. Nothing is ever asked of a n
 but the registry that push is told to fill. Exit codes are listed in docs/cli.md.`,
 		Args: cli.Args(cobra.NoArgs),
 	}
-	root.AddCommand(cli.NewVerify(trustDir), newServe(), newPush(), newReplicate(), newHarbor(), cli.NewVersion("install"))
+	root.AddCommand(cli.NewVerify(trustDir), newServe(), newPush(), newReplicate(), newHarbor(), newExport(), cli.NewVersion("install"))
 	return root
 }

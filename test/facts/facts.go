@@ -177,7 +177,7 @@ func moves(ref string) bool {
 // it, named with its commit. Copies of third parties and single citations are not.
 func proven(confidence, source string) bool {
 	text := strings.ToLower(confidence + " " + source)
-	for _, word := range []string{"third-party", "third party", "unconfirmed", "no guarantee", "copied in file id"} {
+	for _, word := range []string{"third-party", "third party", "unconfirmed", "believed", "no guarantee", "copied in file id"} {
 		if strings.Contains(text, word) {
 			return false
 		}
