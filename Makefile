@@ -55,12 +55,14 @@ e2e: build ## prove the must-shows with real tools in network namespaces (root)
 	test/e2e/yum/run.sh
 	test/e2e/stack/run.sh
 	test/torture/run.sh sample
+	test/cluster/run.sh
 
 bench: build ## measure ratios against plain tools, in one run
 	test/bench/run.sh
 
 torture: build ## the full fault counts (CI runs a sample in e2e)
 	test/torture/run.sh full
+	test/cluster/run.sh -kills 10
 
 LAB ?= lab
 LABHOSTS := bin/lab-hosts -lab $(LAB) -cache $(CACHE)/lab
@@ -71,7 +73,7 @@ bin/lab-hosts: $(wildcard test/lab/hosts/* test/lab/cmd/hosts/*)
 	go build -o $@ ./test/lab/cmd/hosts
 
 lab-tools: bin/lab-hosts
-	test/tools/tools.sh --dir $(TOOLS) systemd-nspawn debootstrap depmod nft ip >/dev/null
+	test/tools/tools.sh --dir $(TOOLS) systemd-nspawn debootstrap depmod nft ip ssh >/dev/null
 
 lab-up: lab-tools ## start bare hosts on a segment of their own: docs/lab.md (root)
 	$(LABHOSTS) up $(HOST)

@@ -35,8 +35,10 @@ func (w *world) firstApply(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(w.path("apply.log"), []byte(r.stderr), 0o644); err != nil {
-		return "", err
+	for name, text := range map[string]string{"apply.log": r.stderr, "apply.json": r.stdout} {
+		if err := os.WriteFile(w.path(name), []byte(text), 0o644); err != nil {
+			return "", err
+		}
 	}
 	if err := w.fetchCredentials(ctx); err != nil {
 		return "", err

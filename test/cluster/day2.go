@@ -15,12 +15,20 @@ func (w *world) addHosts(ctx context.Context) (string, error) {
 	if err := w.lab.Add(ctx, w.cache, hosts.Host{Name: "w2", Addr: w2}, hosts.Host{Name: "lb2", Addr: lb2}); err != nil {
 		return "", err
 	}
-	next := w.site.with(siteHost{name: "w2", addr: w2, roles: "worker"}, siteHost{name: "lb2", addr: lb2, roles: "lb"})
+	next := w.site.with(addedHosts()["w2"], addedHosts()["lb2"])
 	took, err := w.change(ctx, next)
 	if err != nil {
 		return "", err
 	}
 	return "applied in " + seconds(took), nil
+}
+
+// addedHosts are those that addHosts adds, by name.
+func addedHosts() map[string]siteHost {
+	return map[string]siteHost{
+		"w2":  {name: "w2", addr: w2, roles: "worker"},
+		"lb2": {name: "lb2", addr: lb2, roles: "lb"},
+	}
 }
 
 // change applies another site file and waits until the cluster is as it says.

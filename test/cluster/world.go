@@ -47,6 +47,13 @@ func (w *world) open() error {
 		return err
 	}
 	w.site = clusterSite()
+	if w.lab != nil { // an earlier run's: what it had added
+		for _, h := range w.lab.Hosts {
+			if added, ok := addedHosts()[h.Name]; ok && w.lab.Powered(h.Name) {
+				w.site = w.site.with(added)
+			}
+		}
+	}
 	return nil
 }
 

@@ -160,6 +160,8 @@ for tool; do
 	systemd-nspawn) apt_tool systemd-nspawn systemd-container ;;
 	debootstrap) apt_tool debootstrap debootstrap ;;
 	depmod) apt_tool depmod kmod ;;
+	ssh) apt_tool ssh openssh-client ;;
+	curl) apt_tool curl curl ;;
 	rpmbuild) apt_tool rpmbuild rpm ;;
 	createrepo_c) apt_tool createrepo_c createrepo-c ;;
 	dnf) apt_tool dnf dnf ;;

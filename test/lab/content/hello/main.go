@@ -40,7 +40,7 @@ func serve([]string) error {
 
 func ask(args []string) error {
 	if len(args) < 3 || args[0] != "ask" {
-		return fmt.Errorf("usage: hello ask COUNT URL...")
+		return fmt.Errorf("want: hello ask COUNT URL")
 	}
 	count, err := strconv.Atoi(args[1])
 	if err != nil {
