@@ -37,6 +37,7 @@ type buildOptions struct {
 	previousKeys []string
 	scan         scanFlags
 	noScan       bool
+	trustedRoot  string
 	output       cli.OutputFlag
 }
 
@@ -77,6 +78,7 @@ twice, and a bundle that is there already is left alone.`,
 	fl.StringVar(&o.networkClass, "network-class", "", "class of the network it is for, by N2SF: C, S or O; recorded under the signature")
 	fl.StringVar(&o.previous, "previous", "", "earlier bundle that the dossier compares with")
 	fl.StringArrayVar(&o.previousKeys, "previous-key", nil, "public key that signed the earlier bundle (default: the .pub beside --key; may be repeated)")
+	fl.StringVar(&o.trustedRoot, "trusted-root", "", "sigstore trusted root (JSON) to verify keyless signatures of upstream with; it is carried")
 	o.scan.add(cmd, "registry reference, or OCI layout in a folder or tar")
 	fl.BoolVar(&o.noScan, "no-scan", false, "do not scan; the bundle says so and install refuses it unless the site allows that")
 	o.output.Add(cmd)
@@ -95,6 +97,11 @@ func runBuild(ctx context.Context, o buildOptions, stdout, stderr io.Writer) (er
 	}
 	opts.Locked, opts.VolumeSize, opts.Unsigned, opts.Replace, opts.DryRun = o.locked, o.volume.Bytes, o.unsigned, o.replace, o.dryRun
 	opts.OutDir, opts.Fresh = o.out, o.fresh
+	if o.trustedRoot != "" {
+		if opts.TrustedRoot, err = os.ReadFile(o.trustedRoot); err != nil {
+			return fmt.Errorf("reading the trusted root: %w", err)
+		}
+	}
 	if !o.noScan && !o.dryRun {
 		if opts.Scan, err = o.scan.options(); err != nil {
 			return err

@@ -63,6 +63,11 @@ func judgePins(err error) (cli.Verdict, bool) {
 	switch {
 	case cli.As[*mirror.MismatchError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "the source served other bytes than were pinned: find out why before pinning them anew"}, true
+	case cli.As[*build.UpstreamSignatureError](err):
+		if errors.Is(err, sign.ErrNoTrustedRoot) {
+			return cli.Verdict{Code: cli.ExitTrust, Hint: "give --trusted-root: sigstore publishes it as trusted_root.json in its TUF repository"}, true
+		}
+		return cli.Verdict{Code: cli.ExitTrust, Hint: "upstream may have changed who signs: find out before the component's signedBy is changed"}, true
 	case cli.As[*mirror.MovedTagError](err):
 		return cli.Verdict{Code: cli.ExitPin, Hint: "if the move is wanted, pin it anew: bundle lock with the same --release or -f, --lock LOCK --update REF --out LOCK"}, true
 	case cli.As[*mirror.MissingPlatformError](err):

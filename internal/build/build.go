@@ -76,6 +76,7 @@ var buildSteps = []step{
 	{"pin", (*run).pin},
 	{"fetch", (*run).fetch},
 	{"discover", (*run).discover},
+	{"check signers", (*run).checkSigners},
 	{"scan", (*run).scan},
 	{"lay out", (*run).layout},
 	{"pack", (*run).pack},

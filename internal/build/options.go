@@ -44,6 +44,10 @@ type Options struct {
 	// Jobs bounds concurrent transfers; at least 1.
 	Jobs int
 
+	// TrustedRoot is the sigstore trusted root, JSON, that keyless signatures of
+	// upstream are verified with; nil for none.
+	TrustedRoot []byte
+
 	// Scan says how the content is scanned and judged; a zero Scanner skips that,
 	// which is recorded.
 	Scan ScanOptions
