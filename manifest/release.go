@@ -214,3 +214,15 @@ func (s *ReleaseSet) validate(doc *document) {
 		doc.errorf("defaultProfile", "default profile %q is not among the profiles", s.DefaultProfile)
 	}
 }
+
+// DecodeRelease decodes and validates a release.yaml by itself, without the
+// components it names.
+func DecodeRelease(file string, data []byte) (*Release, error) {
+	var set ReleaseSet
+	doc, err := decodeYAML(file, data, KindRelease, &set.Release)
+	if err != nil {
+		return nil, err
+	}
+	set.validate(doc)
+	return &set.Release, doc.err()
+}

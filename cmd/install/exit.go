@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 
+	"naru/internal/carried"
 	"naru/internal/cli"
 	"naru/internal/install"
 	"naru/internal/intake"
+	"naru/internal/phase"
+	"naru/pkg/bootstrap"
 	"naru/pkg/mirror/push"
 	"naru/pkg/serve"
 )
@@ -29,9 +32,39 @@ func judge(err error) (cli.Verdict, bool) {
 	if v, ok := judgeHarbor(err); ok {
 		return v, true
 	}
+	if v, ok := judgeSite(err); ok {
+		return v, true
+	}
 	var pushing *push.Error
 	if errors.As(err, &pushing) && pushing.Side == push.SideDestination {
 		return cli.Verdict{Code: cli.ExitNetwork, Hint: cli.NetworkHint(err)}, true
+	}
+	return cli.Verdict{}, false
+}
+
+// judgeSite knows the errors of runs over a site's hosts.
+func judgeSite(err error) (cli.Verdict, bool) {
+	switch {
+	case cli.As[*install.PreflightError](err):
+		return cli.Verdict{Code: cli.ExitPreflight, Hint: "nothing was changed: mend what is listed, and run the same command again"}, true
+	case cli.As[*phase.UnknownError](err), cli.As[*install.UnknownHostError](err), cli.As[*install.ComponentError](err), errors.Is(err, install.ErrKeeper), cli.As[*install.InUseError](err):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: ""}, true
+	case cli.As[*bootstrap.HostKeyError](err):
+		return cli.Verdict{Code: cli.ExitHost, Hint: "compare the fingerprint on the host's console (ssh-keygen -lf), then correct fingerprints or known_hosts"}, true
+	case cli.As[*bootstrap.SudoError](err):
+		return cli.Verdict{Code: cli.ExitHost, Hint: "let the user become root without a password (sudoers: NOPASSWD), or log in as root"}, true
+	case cli.As[*bootstrap.ConnectError](err), errors.Is(err, bootstrap.ErrNoIdentity):
+		return cli.Verdict{Code: cli.ExitHost, Hint: "check address, SSH key and user of the site file; run again: what is done is kept"}, true
+	case cli.As[*install.LockedError](err):
+		return cli.Verdict{Code: cli.ExitLocked, Hint: "wait until the other run ends; its lock goes with its connection"}, true
+	case cli.As[*phase.DeadlineError](err):
+		return cli.Verdict{Code: cli.ExitDeadline, Hint: "what stands above explains it; run again to go on from there"}, true
+	case cli.As[*install.DriftError](err):
+		return cli.Verdict{Code: cli.ExitDrift, Hint: "install apply brings the site back to what its file says"}, true
+	case cli.As[*carried.MissingError](err):
+		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "build the bundle with what is missing"}, true
+	case cli.As[*phase.Error](err):
+		return cli.Verdict{Code: cli.ExitError, Hint: "run the same command again to go on from there; install logs gathers what explains it"}, true
 	}
 	return cli.Verdict{}, false
 }

@@ -23,6 +23,7 @@ type serveOptions struct {
 	listen    string
 	cert, key string
 	names     []string
+	bundles   string
 	state     string
 	plain     bool
 	register  bool
@@ -32,7 +33,7 @@ type serveOptions struct {
 func newServe() *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
-		Use:   "serve BUNDLE...",
+		Use:   "serve [BUNDLE...]",
 		Short: "Serve bundles as a read-only registry and file server",
 		Long: `serve answers for everything in the bundles, straight from their volumes: container
 images at /v2/<registry>/<repository>, or with ?ns= as containerd's certs.d asks, and
@@ -44,7 +45,6 @@ trust its ca.crt, copied out of there (a folder with the key in it is none for c
 		Example: `  install serve /media/usb --key signer.pub --listen :5000 --name depot.site
   install serve /srv/bundles/a /srv/bundles/b --register
   install serve bundles/demo --key cosign.pub --plain-http --listen 127.0.0.1:5000`,
-		Args: cli.Args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runServe(cmd.Context(), o, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -57,6 +57,7 @@ trust its ca.crt, copied out of there (a folder with the key in it is none for c
 	fl.StringVar(&o.cert, "tls-cert", "", "certificate with its chain, PEM")
 	fl.StringVar(&o.key, "tls-key", "", "private key of the certificate, PEM")
 	fl.StringSliceVar(&o.names, "name", nil, "names and addresses the made certificate is for (default: this host's)")
+	fl.StringVar(&o.bundles, "bundles", "", "folder of a depot: serve every bundle that was carried there whole")
 	fl.StringVar(&o.state, "state", "/var/lib/naru/depot", "folder for the certificate authority and for what was verified")
 	fl.BoolVar(&o.plain, "plain-http", false, "no TLS; on loopback addresses only")
 	fl.BoolVar(&o.register, "register", false, "verify every byte before serving, once, and remember it in --state")
@@ -68,6 +69,16 @@ trust its ca.crt, copied out of there (a folder with the key in it is none for c
 }
 
 func runServe(ctx context.Context, o serveOptions, paths []string, stdout, stderr io.Writer) (err error) {
+	if o.bundles != "" {
+		carried, err := install.CarriedBundles(o.bundles)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, carried...)
+	}
+	if len(paths) == 0 {
+		return cli.Usagef("nothing to serve: name a bundle, or a folder of bundles with --bundles")
+	}
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
 	opts := install.ServeOptions{

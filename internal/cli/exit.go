@@ -29,6 +29,11 @@ const (
 	ExitVersion     = 9   // written by a newer version of naru
 	ExitIncomplete  = 10  // a chart or manifest names an image that nobody lists
 	ExitPolicy      = 11  // the scan's policy does not let it in, or nobody scanned it
+	ExitPreflight   = 20  // something stands against an installation; nothing was changed
+	ExitHost        = 21  // a host cannot be reached, is another, or refuses
+	ExitDeadline    = 22  // something did not become ready in time
+	ExitLocked      = 23  // another run works on the site
+	ExitDrift       = 24  // a site is not as its file says
 	ExitInterrupted = 130 // stopped by a signal; run again to go on
 )
 

@@ -11,6 +11,7 @@ import (
 
 	"naru/internal/intake"
 	"naru/internal/progress"
+	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/serve"
 )
@@ -100,6 +101,9 @@ func newSized(b *intake.Signed) *sized {
 	}
 	return s
 }
+
+// Bundle implements [serve.Described]: the field of that name would hide it.
+func (s *sized) Bundle() *manifest.Bundle { return s.Reader.Bundle() }
 
 // BlobSize implements [serve.Sized].
 func (s *sized) BlobSize(d digest.Digest) (int64, bool) {

@@ -83,6 +83,9 @@ type plain struct{ w io.Writer }
 
 func (p *plain) begin(snapshot) {}
 func (p *plain) update(s snapshot) {
+	if s.Done == 0 && s.Total == 0 {
+		return // a step that counts no bytes says what it does by notes
+	}
 	_, _ = fmt.Fprintln(p.w, state(s))
 }
 func (p *plain) end(s snapshot)   { _, _ = fmt.Fprintln(p.w, summary(s)) }

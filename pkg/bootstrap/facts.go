@@ -48,7 +48,11 @@ type HostFacts struct {
 	// NoDisk are the disks of the site file that are no block devices here; DiskUsed
 	// those that hold a file system or partitions.
 	NoDisk, DiskUsed []string
-	// TarMissing and such: basic programs that are not there.
+	// Restricted tells a host whose processes may not lower their OOM score (no
+	// CAP_SYS_RESOURCE), FixedConntrack one that may not size the connection table: both
+	// are marks of a container.
+	Restricted, FixedConntrack bool
+	// NoPrograms are basic programs that are not there.
 	NoPrograms []string
 }
 
@@ -90,6 +94,8 @@ fi
 for d in "$@"; do
   if [ ! -b "$d" ]; then say nodisk "$d"; elif [ -n "$(lsblk -no FSTYPE,PARTTYPE "$d" 2>/dev/null | tr -d ' \n')" ]; then say diskused "$d"; fi
 done
+[ -w /proc/sys/net/netfilter/nf_conntrack_max ] || say fixedconntrack yes
+while read -r k v; do [ "$k" = CapBnd: ] && [ $(( 0x$v >> 24 & 1 )) = 0 ] && say restricted yes; done </proc/1/status
 a=$(date +%s%N); timeout 12 getent ahosts naru-preflight.invalid >/dev/null 2>&1; b=$(date +%s%N)
 say dns $(( (b - a) / 1000000 ))
 exit 0`
@@ -120,7 +126,8 @@ func (f *HostFacts) set(key, value, address string, before time.Time) {
 		"machine": &f.MachineID, "ours": &f.Ours, "selinux": &f.SELinux}
 	lists := map[string]*[]string{"runtime": &f.Runtimes, "firewall": &f.Firewalls, "left": &f.Leftovers, "missing": &f.Missing,
 		"nodisk": &f.NoDisk, "diskused": &f.DiskUsed, "noprogram": &f.NoPrograms}
-	flags := map[string]*bool{"route": &f.DefaultRoute, "systemd": &f.Systemd, "apparmor": &f.AppArmor}
+	flags := map[string]*bool{"route": &f.DefaultRoute, "systemd": &f.Systemd, "apparmor": &f.AppArmor,
+		"restricted": &f.Restricted, "fixedconntrack": &f.FixedConntrack}
 	if p := texts[key]; p != nil {
 		*p = value
 		return

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"naru/internal/cli"
+	"naru/internal/install"
+)
+
+type resetOptions struct {
+	progress cli.ProgressFlags
+	site     string
+	yes      bool
+	all      bool
+}
+
+func newReset() *cobra.Command {
+	var o resetOptions
+	cmd := &cobra.Command{
+		Use:   "reset HOST... | --all",
+		Short: "Take hosts out of the cluster and naru off them",
+		Long: `reset removes the cluster from the hosts, or from those named: a host named leaves the
+cluster first. Everything that naru put there goes, with the data of pods and etcd;
+OS packages stay. apply works on such hosts again. It asks first.`,
+		Example: "  install reset -f site.yaml w3\n  install reset -f site.yaml --all --yes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runReset(cmd.Context(), o, args, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o.progress.Add(cmd)
+	addSite(cmd, &o.site)
+	cmd.Flags().BoolVar(&o.all, "all", false, "all hosts of the site file")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+// errNotConfirmed is returned when the question was not answered with yes.
+var errNotConfirmed = cli.Usagef("reset was not confirmed: nothing was done")
+
+func runReset(ctx context.Context, o resetOptions, hosts []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	if (len(hosts) > 0) == o.all {
+		return cli.Usagef("name the hosts to reset, or give --all")
+	}
+	opts := install.ResetOptions{SiteFile: o.site, Hosts: hosts}
+	site, targets, err := install.ResetTargets(opts)
+	if err != nil {
+		return err
+	}
+	if !o.yes {
+		_, _ = fmt.Fprintf(stderr, "This destroys what cluster %q keeps on: %s\nType yes to go on: ", site.Name, strings.Join(targets, ", "))
+		answer, _ := bufio.NewReader(stdin).ReadString('\n')
+		if strings.TrimSpace(answer) != "yes" {
+			return errNotConfirmed
+		}
+	}
+	obs := o.progress.Observer(stderr)
+	defer func() { obs.Close(err) }()
+	opts.Progress = obs
+	if err := install.ResetSite(ctx, opts); err != nil {
+		return err
+	}
+	obs.Close(nil)
+	_, err = fmt.Fprintf(stdout, "reset: %s\n", strings.Join(targets, ", "))
+	return err
+}

@@ -1,0 +1,106 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"naru/internal/phase"
+	"naru/pkg/bootstrap"
+)
+
+// claimPhase locks the site against a second run and marks its hosts as naru's.
+//
+// INPUTS: hosts that passed preflight. OUTPUTS: a lock on the first control plane,
+// held as long as this process is connected; on each host the name of the cluster,
+// by which the next preflight tells what is naru's own from what stands in the way.
+// Rerunning is safe: the lock goes with the connection, also when the installer is
+// killed.
+func claimPhase() phase.Phase[*Cluster] {
+	return phase.Phase[*Cluster]{Name: "claim", Title: "lock the site", Needed: true, Tasks: func(c *Cluster) []phase.Task {
+		tasks := []phase.Task{{What: "lock the site", Quiet: true, Interruptible: true, Do: c.lock}}
+		return append(tasks, each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
+			return []phase.Task{filesTask(h, "mark the host as the cluster's", func() []bootstrap.File {
+				return []bootstrap.File{{Path: bootstrap.StateDir + "/cluster", Mode: "0644", Content: []byte(c.Site.Name + "\n")}}
+			}, nil)}
+		})...)
+	}}
+}
+
+// LockedError says that another run works on the site.
+type LockedError struct{ Host string }
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("locking the site on %q: another run works on it", e.Host)
+}
+
+// exitLocked is the code with which the lock's script says that it is taken.
+const exitLocked = 75
+
+// lock takes the lock on the first control plane. It is held by a command there
+// that ends with its input, and so with this process.
+func (c *Cluster) lock(ctx context.Context) error {
+	in, hold := io.Pipe()
+	out := &firstLine{got: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() { // ends with the connection, or with unlock
+		_, err := c.keeper().Runner.Run(context.WithoutCancel(ctx), bootstrap.Command{
+			Argv:  []string{"/bin/sh", "-euc", `install -d -m 0755 /run/naru; exec flock -n -E 75 /run/naru/apply.lock sh -c 'echo locked; exec cat >/dev/null'`},
+			Stdin: in, Stdout: out})
+		ended <- err
+	}()
+	select {
+	case <-out.got:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.unlock = func() {
+			_ = hold.Close()
+			select {
+			case <-ended:
+			case <-time.After(3 * time.Second):
+			}
+		}
+		return nil
+	case err := <-ended:
+		var exit *bootstrap.ExitError
+		if errors.As(err, &exit) && exit.Code == exitLocked {
+			return &LockedError{Host: c.keeper().Name}
+		}
+		return fmt.Errorf("locking the site: %w", err)
+	case <-ctx.Done():
+		_ = hold.Close()
+		return context.Cause(ctx)
+	}
+}
+
+// Unlock lets other runs at the site.
+func (c *Cluster) Unlock() {
+	c.mu.Lock()
+	f := c.unlock
+	c.unlock = nil
+	c.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// firstLine closes got at the first line written to it.
+type firstLine struct {
+	got  chan struct{}
+	text strings.Builder
+	done bool
+}
+
+func (f *firstLine) Write(p []byte) (int, error) {
+	if !f.done {
+		f.text.Write(p)
+		if strings.Contains(f.text.String(), "\n") {
+			f.done = true
+			close(f.got)
+		}
+	}
+	return len(p), nil
+}

@@ -1,0 +1,337 @@
+package install
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"naru/internal/intake"
+	"naru/internal/phase"
+	"naru/manifest"
+	"naru/pkg/bootstrap"
+)
+
+// Where things lie on a depot.
+const (
+	programPath = "/usr/local/lib/naru/install"
+	trustPath   = "/etc/naru/trust"
+	depotCert   = "/etc/naru/depot/tls.crt"
+	depotKey    = "/etc/naru/depot/tls.key"
+	depotUnit   = "naru-depot.service"
+	// completeName marks the folder of a bundle whose volumes are all there.
+	completeName = ".complete"
+)
+
+// noDeadline is for what takes as long as media are slow.
+const noDeadline = 24 * time.Hour
+
+// depotPhase carries the bundles to the depots and serves them there.
+//
+// INPUTS: the volumes, verified; the installer's own program; the keys that are
+// trusted; the site's authority, made now if there is none. OUTPUTS: the program,
+// volumes and trusted keys on each depot, a certificate, and naru-depot.service,
+// which comes back after a reboot. Rerunning is safe: every file is compared first
+// and written whole; a folder of volumes counts once its mark says it is complete.
+func depotPhase() phase.Phase[*Cluster] {
+	return phase.Phase[*Cluster]{Name: "depot", Title: "serve the bundles inside the site", Tasks: func(c *Cluster) []phase.Task {
+		return each(c.depots(), func(h *bootstrap.Host) []phase.Task {
+			var t []phase.Task
+			if h.Name == c.depots()[0].Name {
+				t = append(t, phase.Task{What: "keep the site's certificate authority", Done: c.authorityHolds, Do: c.keepAuthority})
+			} else {
+				t = append(t, phase.Task{What: "wait for the site's certificate authority", Quiet: true, Interruptible: true, Deadline: time.Minute, Do: c.waitAuthority})
+			}
+			for _, b := range c.Set.Bundles {
+				t = append(t, c.carryTask(h, b))
+			}
+			return append(t, c.serveTask(h))
+		})
+	}}
+}
+
+// bundleDir is where a bundle lies on a depot.
+func (c *Cluster) bundleDir(b *intake.Bundle) string {
+	return path.Join(c.Site.Depot.Dir, b.BundleDigest().Encoded()[:16])
+}
+
+// depotHas tells whether a depot holds all volumes of a bundle.
+func (c *Cluster) depotHas(ctx context.Context, h *bootstrap.Host, b *intake.Bundle) (bool, error) {
+	dir := c.bundleDir(b)
+	args := []string{path.Join(dir, completeName), b.BundleDigest().String()}
+	for _, v := range b.Volumes() {
+		args = append(args, path.Join(dir, filepath.Base(v.Path)), strconv.FormatInt(v.Info.Size(), 10))
+	}
+	return h.Holds(ctx, `[ "$(cat "$1" 2>/dev/null)" = "$2" ] || exit 1
+shift 2
+while [ $# -ge 2 ]; do [ "$(stat -c %s "$1" 2>/dev/null)" = "$2" ] || exit 1; shift 2; done`, args...)
+}
+
+func (c *Cluster) depotHasAll(ctx context.Context, h *bootstrap.Host) (bool, error) {
+	for _, b := range c.Set.Bundles {
+		if has, err := c.depotHas(ctx, h, b); err != nil || !has {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// carryTask brings one bundle to a depot.
+func (c *Cluster) carryTask(h *bootstrap.Host, b *intake.Bundle) phase.Task {
+	return phase.Task{
+		What: "carry bundle " + b.BundleDigest().Encoded()[:12], Deadline: noDeadline, Interruptible: true,
+		Done: func(ctx context.Context) (bool, error) { return c.depotHas(ctx, h, b) },
+		Do: func(ctx context.Context) error {
+			dir := c.bundleDir(b)
+			for _, v := range b.Volumes() {
+				if err := c.carryVolume(ctx, h, v.Path, path.Join(dir, filepath.Base(v.Path)), v.Info.Size()); err != nil {
+					return err
+				}
+			}
+			return h.Put(ctx, bootstrap.File{Path: path.Join(dir, completeName), Mode: "0644", Content: []byte(b.BundleDigest().String() + "\n")})
+		},
+	}
+}
+
+// carryVolume copies one volume, or links it where it lies on the host already.
+func (c *Cluster) carryVolume(ctx context.Context, h *bootstrap.Host, from, to string, size int64) error {
+	if there, err := h.Holds(ctx, `[ "$(stat -c %s "$1" 2>/dev/null)" = "$2" ]`, to, strconv.FormatInt(size, 10)); err != nil || there {
+		return err // Put leaves a file whole or not at all
+	}
+	if h.Local {
+		abs, err := filepath.Abs(from)
+		if err != nil {
+			return fmt.Errorf("finding a volume: %w", err)
+		}
+		if linked, err := h.Holds(ctx, `mkdir -p "${2%/*}" && ln -f "$1" "$2"`, abs, to); err != nil || linked {
+			return err
+		}
+	}
+	sum, err := fileSum(from)
+	if err != nil {
+		return err
+	}
+	return h.Put(ctx, bootstrap.File{Path: to, Mode: "0644", SHA256: sum, Open: func(context.Context) (io.ReadCloser, error) { return os.Open(from) }})
+}
+
+// fileSum is the SHA-256 of a file on this machine, hex.
+func fileSum(path string) (_ string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("reading %q: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("reading %q: %w", path, err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// serveTask runs the service that serves the bundles.
+func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
+	names := c.depotNames(h)
+	needed := func(ctx context.Context) ([]bootstrap.File, error) {
+		files, err := c.depotFiles()
+		if err != nil {
+			return nil, err
+		}
+		changed, err := h.Differ(ctx, files)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := h.ReadFile(ctx, depotCert)
+		if err != nil || !c.ca().Fits(cert, names) {
+			pair, err := c.depotPair(names)
+			if err != nil {
+				return nil, err
+			}
+			changed = append(changed, pair...)
+		}
+		return changed, nil
+	}
+	return phase.Task{
+		What: "serve at " + net.JoinHostPort(h.Address, strconv.Itoa(c.Site.Depot.Port)),
+		Done: func(ctx context.Context) (bool, error) {
+			if c.ca() == nil {
+				return false, nil
+			}
+			changed, err := needed(ctx)
+			if err != nil || len(changed) > 0 {
+				return false, err
+			}
+			if up, err := h.UnitHolds(ctx, depotUnit); err != nil || !up {
+				return false, err
+			}
+			return c.depotServes(ctx, h)
+		},
+		Do: func(ctx context.Context) error {
+			changed, err := needed(ctx)
+			if err != nil {
+				return err
+			}
+			for _, f := range changed {
+				if err := h.Put(ctx, f); err != nil {
+					return err
+				}
+			}
+			if err := h.Unit(ctx, depotUnit, true); err != nil {
+				return err
+			}
+			return c.waitDepot(ctx, h)
+		},
+		Deadline: noDeadline, Interruptible: true, // it verifies what it got before it answers
+	}
+}
+
+// depotRestarts is how often the service may end before it is given up.
+const depotRestarts = 3
+
+// waitDepot waits until the depot serves. It may have to verify what it got first,
+// which has no bound but the disk's speed; a service that ends again and again is
+// given up.
+func (c *Cluster) waitDepot(ctx context.Context, h *bootstrap.Host) error {
+	err := poll(ctx, 300*time.Millisecond, func(ctx context.Context) (bool, error) {
+		ok, err := c.depotServes(ctx, h)
+		if ok || err != nil {
+			return ok, err
+		}
+		out, err := h.Output(ctx, "systemctl", "show", "-p", "NRestarts", "--value", depotUnit)
+		if n, _ := strconv.Atoi(out); n >= depotRestarts {
+			return false, fmt.Errorf("the service ended %d times", n)
+		}
+		return false, err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the depot to answer: %w\n%s", err, h.Journal(ctx, depotUnit))
+	}
+	return nil
+}
+
+// depotNames are the names of a depot's certificate.
+func (c *Cluster) depotNames(h *bootstrap.Host) []string {
+	return []string{h.Address, "depot." + c.Site.Domain, "localhost", "127.0.0.1"}
+}
+
+// depotFiles are those of the service that do not differ from run to run.
+func (c *Cluster) depotFiles() ([]bootstrap.File, error) {
+	sum, err := fileSum(c.Program)
+	if err != nil {
+		return nil, err
+	}
+	files := []bootstrap.File{
+		{Path: programPath, Mode: "0755", SHA256: sum, Open: func(context.Context) (io.ReadCloser, error) { return os.Open(c.Program) }},
+		{Path: bootstrap.CAFile, Mode: "0644", Content: c.ca().PEM},
+		{Path: "/etc/systemd/system/" + depotUnit, Mode: "0644", Content: c.depotUnit()},
+	}
+	keys, err := c.trustedKeys()
+	return append(files, keys...), err
+}
+
+// trustedKeys are the public keys that the bundles were opened with.
+func (c *Cluster) trustedKeys() ([]bootstrap.File, error) {
+	paths := append([]string(nil), c.Intake.Keys...)
+	if c.Intake.TrustDir != "" {
+		more, err := filepath.Glob(filepath.Join(c.Intake.TrustDir, "*.pub"))
+		if err != nil {
+			return nil, fmt.Errorf("listing the trust folder: %w", err)
+		}
+		paths = append(paths, more...)
+	}
+	var out []bootstrap.File
+	for _, p := range paths {
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return nil, fmt.Errorf("reading a trusted key: %w", err)
+		}
+		sum := sha256.Sum256(data)
+		out = append(out, bootstrap.File{Path: path.Join(trustPath, hex.EncodeToString(sum[:8])+".pub"), Mode: "0644", Content: data})
+	}
+	return out, nil
+}
+
+func (c *Cluster) depotPair(names []string) ([]bootstrap.File, error) {
+	cert, key, err := c.ca().Issue("naru depot", names)
+	if err != nil {
+		return nil, err
+	}
+	return []bootstrap.File{{Path: depotKey, Mode: "0600", Content: key}, {Path: depotCert, Mode: "0644", Content: cert}}, nil
+}
+
+func (c *Cluster) depotUnit() []byte {
+	verify := "--trust-dir " + trustPath
+	if c.Intake.SkipVerify {
+		verify += " --insecure-skip-verify"
+	}
+	if c.Site.AllowUnscanned {
+		verify += " --allow-unscanned"
+	}
+	return fmt.Appendf(nil, `# Written by naru.
+[Unit]
+Description=naru depot: the bundles of the site
+After=network-online.target local-fs.target
+Wants=network-online.target
+
+[Service]
+ExecStart=%s serve --bundles %s --listen :%d --register --tls-cert %s --tls-key %s %s --progress none
+Restart=always
+RestartSec=3
+ProtectSystem=strict
+ReadWritePaths=/var/lib/naru
+NoNewPrivileges=yes
+
+[Install]
+WantedBy=multi-user.target
+`, programPath, c.Site.Depot.Dir, c.Site.Depot.Port, depotCert, depotKey, verify)
+}
+
+// depotClient speaks to a host's depot through the host's own connection.
+func (c *Cluster) depotClient(h *bootstrap.Host) (*http.Client, error) {
+	f, ok := h.Runner.(bootstrap.Forwarder)
+	if !ok {
+		return nil, errors.New("the host's connection cannot carry others")
+	}
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DialContext:     f.Dial,
+		TLSClientConfig: c.tlsConfig(),
+	}}, nil
+}
+
+// depotServes tells whether the depot answers with every bundle of this run.
+func (c *Cluster) depotServes(ctx context.Context, h *bootstrap.Host) (bool, error) {
+	client, err := c.depotClient(h)
+	if err != nil {
+		return false, err
+	}
+	defer client.CloseIdleConnections()
+	url := "https://" + manifest.Endpoint{Host: bracket(h.Address), Port: c.Site.Depot.Port}.String() + "/bundles"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false, fmt.Errorf("asking the depot: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false, nil //nolint:nilerr // not there, or not yet
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return false, nil //nolint:nilerr // likewise
+	}
+	for _, b := range c.Set.Bundles {
+		if !strings.Contains(string(data), b.BundleDigest().String()) {
+			return false, nil
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,123 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"naru/internal/phase"
+	"naru/manifest"
+	"naru/pkg/bootstrap"
+)
+
+// hostConfigPhase sets what nodes need of their hosts, so that it holds after a
+// reboot as well.
+//
+// INPUTS: the site. OUTPUTS: on nodes kernel modules, sysctls,
+// no swap, timers that phone home masked; on all hosts naru's part of /etc/hosts,
+// and chrony following the site's time servers.
+// Rerunning is safe: files are compared first, marks enclose what is ours of files
+// that others write to, and what holds at run time is read back from the kernel.
+func hostConfigPhase() phase.Phase[*Cluster] {
+	return phase.Phase[*Cluster]{Name: "host-config", Title: "configure the hosts", Tasks: func(c *Cluster) []phase.Task {
+		block := bootstrap.HostsBlock(c.hostLines())
+		return each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
+			tasks := []phase.Task{
+				{What: "name the site's hosts", Done: func(ctx context.Context) (bool, error) { return h.HostsHold(ctx, block) },
+					Do: func(ctx context.Context) error { return h.SetHosts(ctx, block) }},
+			}
+			if h.Node() {
+				tasks = append(tasks,
+					filesTask(h, "keep kernel modules and parameters", bootstrap.NodeFiles, nil),
+					phase.Task{What: "set kernel parameters", Done: h.KernelHolds, Do: h.ApplyKernel},
+					phase.Task{What: "switch swap off", Done: h.NoSwap, Do: h.SwapOff},
+					phase.Task{What: "mask timers that call home", Done: h.TimersMasked, Do: h.MaskTimers},
+				)
+			}
+			return append(tasks, c.chronyTasks(h)...)
+		})
+	}}
+}
+
+// filesTask makes a host have files; after, when set, is called with those that
+// were written.
+func filesTask(h *bootstrap.Host, what string, files func() []bootstrap.File, after func(context.Context, []bootstrap.File) error) phase.Task {
+	return phase.Task{What: what,
+		Done: func(ctx context.Context) (bool, error) {
+			differ, err := h.Differ(ctx, files())
+			return len(differ) == 0, err
+		},
+		Do: func(ctx context.Context) error {
+			changed, err := h.Ensure(ctx, files())
+			if err != nil || after == nil {
+				return err
+			}
+			return after(ctx, changed)
+		},
+	}
+}
+
+// hostLines are naru's lines of /etc/hosts.
+func (c *Cluster) hostLines() []string {
+	var lines []string
+	for _, h := range c.Site.Hosts {
+		lines = append(lines, fmt.Sprintf("%s %s.%s %s", h.Address, h.Name, c.Site.Domain, h.Name))
+	}
+	if lb := c.Site.Balancers(); len(lb) > 0 {
+		address := c.Site.Endpoint.VIP
+		if address == "" {
+			address = lb[0].Address
+		}
+		lines = append(lines, fmt.Sprintf("%s api.%s", address, c.Site.Domain))
+	}
+	lines = append(lines, fmt.Sprintf("%s depot.%s", c.Site.Depots()[0].Address, c.Site.Domain))
+	if c.Site.Harbor.Mode == manifest.HarborInCluster && c.Component("harbor") != nil {
+		lines = append(lines, fmt.Sprintf("%s %s", c.frontAddress(), c.Site.Harbor.Host))
+	}
+	return lines
+}
+
+// frontAddress is where services of the cluster are reached from the hosts: the
+// load balancers, or the first control plane.
+func (c *Cluster) frontAddress() string {
+	if c.Site.Endpoint.VIP != "" {
+		return c.Site.Endpoint.VIP
+	}
+	if lb := c.Site.Balancers(); len(lb) > 0 {
+		return lb[0].Address
+	}
+	return c.Site.ControlPlanes()[0].Address
+}
+
+// chronyTasks keep the time where chrony is installed.
+func (c *Cluster) chronyTasks(h *bootstrap.Host) []phase.Task {
+	if len(c.Set.Systems) == 0 || !c.packaged("chrony") {
+		return nil
+	}
+	servers, keeper := c.Site.TimeServers, false
+	var clients []string
+	if len(servers) == 0 {
+		if h.Name == c.keeper().Name {
+			keeper = true
+			for _, o := range c.Site.Hosts {
+				clients = append(clients, o.Address)
+			}
+			slices.Sort(clients)
+		} else {
+			servers = []string{c.keeper().Address}
+		}
+	}
+	where := func() (path, unit string) {
+		if h.Facts != nil && h.Facts.PackageManager == "dnf" {
+			return "/etc/chrony.conf", "chronyd.service"
+		}
+		return "/etc/chrony/chrony.conf", "chrony.service"
+	}
+	return []phase.Task{filesTask(h, "follow the site's time", func() []bootstrap.File {
+		path, _ := where()
+		return []bootstrap.File{bootstrap.ChronyFile(path, servers, keeper, clients)}
+	}, func(ctx context.Context, _ []bootstrap.File) error {
+		_, unit := where()
+		return h.Unit(ctx, unit, true)
+	})}
+}

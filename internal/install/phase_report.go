@@ -1,0 +1,94 @@
+package install
+
+import (
+	"context"
+	"time"
+
+	"naru/internal/phase"
+	"naru/manifest"
+	"naru/pkg/bootstrap"
+)
+
+// KindReport is the kind of a report of a run.
+const KindReport = "InstallReport"
+
+// Report says what was installed where, and from which bundles.
+type Report struct {
+	APIVersion string            `json:"apiVersion"`
+	Kind       string            `json:"kind"`
+	Cluster    string            `json:"cluster"`
+	Time       string            `json:"time"` // RFC 3339, UTC
+	Bundles    []ReportBundle    `json:"bundles"`
+	Kubernetes string            `json:"kubernetes"`
+	Hosts      []ReportHost      `json:"hosts"`
+	Components []ReportComponent `json:"components"`
+}
+
+// ReportBundle is one bundle with who signed it; Unverified says that nobody looked.
+type ReportBundle struct {
+	Bundle     string `json:"bundle"`
+	Release    string `json:"release"`
+	Signer     string `json:"signer,omitempty"`
+	Unverified bool   `json:"unverified,omitempty"`
+	Scan       string `json:"scan"`
+}
+
+// ReportHost is one host.
+type ReportHost struct {
+	Name    string   `json:"name"`
+	Address string   `json:"address"`
+	Roles   []string `json:"roles"`
+	OS      string   `json:"os"`
+	Kernel  string   `json:"kernel"`
+	Machine string   `json:"machine"`
+}
+
+// ReportComponent is one component.
+type ReportComponent struct {
+	ID      string `json:"id"`
+	Version string `json:"version"`
+}
+
+// reportPhase keeps the site as it was applied, and makes the report.
+//
+// INPUTS: all that the run knows. OUTPUTS: the site file on the first control plane,
+// without which hosts that leave later could not be reset; the report. Rerunning is
+// safe: the same site is not written again.
+func reportPhase() phase.Phase[*Cluster] {
+	return phase.Phase[*Cluster]{Name: "report", Title: "write down what was done", Tasks: func(c *Cluster) []phase.Task {
+		return []phase.Task{
+			filesTask(c.keeper(), "keep the site file", func() []bootstrap.File {
+				if len(c.Site.Raw) == 0 {
+					return nil
+				}
+				return []bootstrap.File{{Path: sitePath, Mode: "0600", Content: c.Site.Raw}}
+			}, nil),
+			{What: "make the report", Quiet: true, Do: func(context.Context) error { c.setReport(c.makeReport()); return nil }},
+		}
+	}}
+}
+
+func (c *Cluster) setReport(r *Report) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report = r
+}
+
+func (c *Cluster) makeReport() *Report {
+	r := &Report{APIVersion: manifest.APIVersion, Kind: KindReport, Cluster: c.Site.Name, Time: time.Now().UTC().Format(time.RFC3339), Kubernetes: c.Set.Kubernetes}
+	for _, b := range c.Set.Bundles {
+		r.Bundles = append(r.Bundles, ReportBundle{Bundle: b.BundleDigest().String(), Release: b.Bundle().Release, Signer: b.Signer,
+			Unverified: b.Signer == "", Scan: string(b.Bundle().Scan.Verdict)})
+	}
+	for _, h := range c.Hosts {
+		rh := ReportHost{Name: h.Name, Address: h.Address, Roles: h.Roles}
+		if h.Facts != nil {
+			rh.OS, rh.Kernel, rh.Machine = h.Facts.Pretty, h.Facts.Kernel, h.Facts.MachineID
+		}
+		r.Hosts = append(r.Hosts, rh)
+	}
+	for _, s := range c.Components {
+		r.Components = append(r.Components, ReportComponent{ID: s.ID, Version: s.Version})
+	}
+	return r
+}

@@ -1,0 +1,41 @@
+package install
+
+import (
+	"naru/internal/phase"
+	"naru/pkg/bootstrap"
+)
+
+// Phases are the steps of apply, in order. Each stands in a file of its own.
+func Phases() []phase.Phase[*Cluster] {
+	return []phase.Phase[*Cluster]{
+		verifyPhase(),
+		preflightPhase(),
+		claimPhase(),
+		depotPhase(),
+		packagesPhase(),
+		hostConfigPhase(),
+		balancerPhase(),
+		containerdPhase(),
+		controlPlanePhase(),
+		workersPhase(),
+		leavePhase(),
+		networkPhase(),
+		nodesPhase(),
+		storagePhase(),
+		harborPhase(),
+		componentsPhase(),
+		reportPhase(),
+	}
+}
+
+// each makes the tasks of several hosts, in the hosts' order.
+func each(hosts []*bootstrap.Host, tasks func(*bootstrap.Host) []phase.Task) []phase.Task {
+	var out []phase.Task
+	for _, h := range hosts {
+		for _, t := range tasks(h) {
+			t.Host = h.Name
+			out = append(out, t)
+		}
+	}
+	return out
+}
