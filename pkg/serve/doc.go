@@ -27,6 +27,8 @@
 // # OS packages
 //
 //	/apt/<distribution>/<source>/...            as the vendor's archive has it, carried parts alone
+//	/apt/<distribution>/naru.sources            the sources as apt wants to read them, deb822
+//	/apt/<distribution>/naru-<arch>.sources     those of one architecture
 //	/yum/<distribution>/<source>/<arch>/...     likewise, a repository for each architecture
 //	/yum/<distribution>/naru.repo               the repositories as dnf wants to read them
 //	/yum/<distribution>/naru-<arch>.repo        those of one architecture

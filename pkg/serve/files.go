@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -57,6 +58,8 @@ type file struct {
 	digest digest.Digest
 	size   int64
 	mode   string
+	// modified is when its vendor signed it, for package metadata; zero else.
+	modified time.Time
 }
 
 // fileTree is a tree of files; paths have no slash at either end.

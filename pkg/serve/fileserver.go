@@ -62,6 +62,9 @@ func (s *Server) serveTree(w *recorder, r *http.Request, tree *fileTree) error {
 }
 
 func (s *Server) serveFile(w *recorder, r *http.Request, p string, f file) error {
+	if unchanged(w, r, f) {
+		return nil
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", path.Base(p)))

@@ -67,12 +67,23 @@ func (b *builder) addPackages(ctx context.Context, desc ocispec.Descriptor) erro
 	}
 	tree.describe(&config)
 	for _, l := range doc.Layers {
-		p := config.Distribution + "/" + l.Annotations[ocispec.AnnotationTitle]
-		if err := tree.put(p, file{digest: l.Digest, size: l.Size, mode: "0644"}); err != nil {
+		title := l.Annotations[ocispec.AnnotationTitle]
+		f := file{digest: l.Digest, size: l.Size, mode: "0644", modified: signedAt(&config, title)}
+		if err := tree.addFile(config.Distribution+"/"+title, f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addFile adds a file, where apt asks for it by its digest also there.
+func (t *packageTree) addFile(p string, f file) error {
+	if at := byHash(p, f); at != "" && t.root == "/apt/" {
+		if err := t.put(at, f); err != nil {
+			return err
+		}
+	}
+	return t.put(p, f)
 }
 
 // describe notes what metadata says of its distribution; of two bundles the later
@@ -95,7 +106,11 @@ func (t *packageTree) describe(config *manifest.PackagesConfig) {
 func (s *Server) servePackages(w *recorder, r *http.Request, t *packageTree) error {
 	id, name, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, t.root), "/")
 	if sys := t.systems[id]; ok && sys != nil {
-		if text, ok := sys.sourcesFile(name, baseURL(r)+t.root+id+"/"); ok {
+		text, ok, err := sys.sourcesFile(name, baseURL(r)+t.root+id+"/", func(key string) (string, error) { return s.keyring(r.Context(), t, id, key) })
+		if err != nil {
+			return err
+		}
+		if ok {
 			h := w.Header()
 			h.Set("Content-Type", "text/plain; charset=utf-8")
 			h.Set("Cache-Control", cacheNever)
@@ -108,11 +123,12 @@ func (s *Server) servePackages(w *recorder, r *http.Request, t *packageTree) err
 
 // sourcesFile is a file made for clients of a distribution: "naru.repo" and the
 // like; ok tells whether there is one of that name.
-func (s *system) sourcesFile(name, base string) (text string, ok bool) {
+func (s *system) sourcesFile(name, base string, keyring func(string) (string, error)) (text string, ok bool, err error) {
 	if s.Family == manifest.FamilyRPM {
-		return s.repoFile(name, base)
+		text, ok = s.repoFile(name, base)
+		return text, ok, nil
 	}
-	return "", false
+	return s.aptFile(name, base, keyring)
 }
 
 // baseURL is how the client reached the server.

@@ -106,6 +106,9 @@ func (c *Carrier) metadata(ctx context.Context, s Set) (*mirror.Part, error) {
 		if err != nil {
 			return nil, err
 		}
+		if data, err = armoured(data); err != nil {
+			return nil, fmt.Errorf("packing keyring %q: %w", name, err)
+		}
 		d, err := c.store.PutBytes(ctx, data)
 		if err != nil {
 			return nil, err
