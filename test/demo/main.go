@@ -64,6 +64,7 @@ var steps = []step{
 	{"pull every image back", (*demo).pullImages},
 	{"fetch every file back", (*demo).pullFiles},
 	{"helm pulls every chart", (*demo).pullCharts},
+	{"fetch every OS package back", (*demo).pullPackages},
 	{"install push", (*demo).push},
 	{"install push again", (*demo).pushAgain},
 }

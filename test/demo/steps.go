@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"naru/test/lab/apt"
 	"naru/test/lab/content"
 	"naru/test/lab/upstream"
 )
@@ -20,12 +21,23 @@ func (d *demo) startLab(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	names, err := hostPackages()
+	if err != nil {
+		return "", err
+	}
+	debian, err := apt.Build(ctx, apt.Options{CacheDir: d.cache, Names: names, OnStep: func(s string) { fmt.Println("   " + s) }})
+	if err != nil {
+		return "", err
+	}
 	up, err := upstream.Start(ctx, upstream.Options{})
 	if err != nil {
 		return "", err
 	}
 	d.lab = &lab{up}
 	if err := up.Add(ctx, layout); err != nil {
+		return "", err
+	}
+	if err := up.Add(ctx, debian); err != nil {
 		return "", err
 	}
 	d.upstreamDigests = map[string]string{}
@@ -48,6 +60,7 @@ type built struct {
 	Images   int
 	Charts   int
 	Files    int
+	Packages int
 	Blobs    int
 	Bytes    int64
 	Fetched  int64
@@ -75,7 +88,7 @@ func (d *demo) build(ctx context.Context) (string, error) {
 	for _, v := range r.Volumes {
 		size += v.Size
 	}
-	return fmt.Sprintf("%d images, %d charts, %d files, %d blobs, %d MB in %d MB", r.Images, r.Charts, r.Files, r.Blobs, r.Bytes>>20, size>>20), nil
+	return fmt.Sprintf("%d images, %d charts, %d files, %d OS packages, %d blobs, %d MB in %d MB", r.Images, r.Charts, r.Files, r.Packages, r.Blobs, r.Bytes>>20, size>>20), nil
 }
 
 func (d *demo) rebuild(ctx context.Context) (string, error) {

@@ -33,7 +33,7 @@ import (
 // DefaultHosts are the upstream names that the server answers for if
 // Options.Hosts is empty.
 func DefaultHosts() []string {
-	return []string{"docker.io", "ghcr.io", "quay.io", "registry.k8s.io", "dl.lab.test"}
+	return []string{"docker.io", "ghcr.io", "quay.io", "registry.k8s.io", "dl.lab.test", "deb.lab.test"}
 }
 
 // Scheme is how a client must authenticate.
