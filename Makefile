@@ -53,6 +53,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 e2e: build ## prove the must-shows with real tools in network namespaces (root)
 	test/e2e/run.sh
 	test/e2e/yum/run.sh
+	test/e2e/apt/run.sh
 	test/e2e/stack/run.sh
 	test/torture/run.sh sample
 	test/cluster/run.sh

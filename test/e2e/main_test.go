@@ -110,7 +110,7 @@ func (next *world) path(name string) string { return filepath.Join(next.work, na
 
 // build is the command line that builds the demo release from the shared store.
 func (next *world) build(out string, more ...string) []string {
-	args := append([]string{"build", "--release", "demo", "--platform", "linux/amd64,linux/arm64", "--cache", next.store, "--out", out}, next.source()...)
+	args := append([]string{"build", "--release", "demo", "--without", "host-packages", "--platform", "linux/amd64,linux/arm64", "--cache", next.store, "--out", out}, next.source()...)
 	return append(args, more...)
 }
 

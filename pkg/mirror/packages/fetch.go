@@ -2,6 +2,7 @@ package packages
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -80,7 +81,48 @@ func (c *Carrier) FetchAll(ctx context.Context, req Request, locked *manifest.Lo
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return resolver.Verify(ctx, c, req, locked)
+	return c.verifyOnce(ctx, resolver, req, locked)
+}
+
+// verifyOnce has the family verify what a lock entry pins, and leaves a note in the
+// store that it did: the same digests with the same keys are not worth the seconds
+// again.
+func (c *Carrier) verifyOnce(ctx context.Context, resolver Resolver, req Request, locked *manifest.LockedPackages) error {
+	note, err := verifiedNote(req, locked)
+	if err != nil {
+		return err
+	}
+	if c.store.Has(digest.FromBytes(note), int64(len(note))) {
+		return nil
+	}
+	if err := resolver.Verify(ctx, c, req, locked); err != nil {
+		return err
+	}
+	_, err = c.store.PutBytes(ctx, note)
+	return err
+}
+
+// verifiedNote names everything that a verification rests on.
+func verifiedNote(req Request, locked *manifest.LockedPackages) ([]byte, error) {
+	keys := map[string]digest.Digest{}
+	for _, s := range req.Sources() {
+		data, err := req.Keyring(s.Keyring)
+		if err != nil {
+			return nil, err
+		}
+		keys[s.Name] = digest.FromBytes(data)
+	}
+	note, err := json.Marshal(map[string]any{
+		"note":     "naru verified these packages with these keys, as of note version 1",
+		"family":   req.Distribution.Family,
+		"keys":     keys,
+		"sources":  locked.Sources,
+		"packages": locked.Packages,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("noting the verification of %q: %w", req.Distribution.ID, err)
+	}
+	return note, nil
 }
 
 func (c *Carrier) fetchPinned(ctx context.Context, req Request, f File) error {

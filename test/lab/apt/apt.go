@@ -41,6 +41,9 @@ type Options struct {
 // required, and what tests put into it.
 var base = []string{"apt", "ca-certificates", "debian-archive-keyring", "gpgv", "faketime", "libfaketime"}
 
+// contentVersion is raised when the same names lead to other content.
+const contentVersion = "3"
+
 // Build returns the archive, from the cache if it is there. It needs apt-get, Debian
 // 12 as the machine's sources, and a network the first time.
 func Build(ctx context.Context, opts Options) (*layout.Layout, error) {
@@ -49,7 +52,7 @@ func Build(ctx context.Context, opts Options) (*layout.Layout, error) {
 		return nil, errors.Join(errors.New("building the lab's archive: no cache folder"), err)
 	}
 	names := slices.Sorted(slices.Values(slices.Concat(opts.Names, base)))
-	key, err := json.Marshal(names)
+	key, err := json.Marshal(append([]string{contentVersion}, names...))
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +105,16 @@ func fill(ctx context.Context, dir string, names []string, step func(string)) er
 	locked, err := deb.Resolver{}.Resolve(ctx, f, req)
 	if err != nil {
 		return err
+	}
+	// debootstrap knows the main suite alone, so the root has the versions of that.
+	minimal, err := deb.Resolver{}.Resolve(ctx, f, request(sources[:1], slices.Concat(base, required)))
+	if err != nil {
+		return err
+	}
+	for _, p := range minimal.Packages {
+		if !slices.ContainsFunc(locked.Packages, func(have manifest.LockedPackage) bool { return manifest.ComparePackages(have, p) == 0 }) {
+			locked.Packages = append(locked.Packages, p)
+		}
 	}
 	return f.write(ctx, w, sources, locked, step)
 }

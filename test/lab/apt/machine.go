@@ -19,15 +19,18 @@ type source struct{ suite, site, lab string }
 
 // machineSources asks apt where it has the suites of Debian 12.
 func machineSources(ctx context.Context) ([]source, error) {
-	cmd := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out, err := indexTargets(ctx)
+	if err == nil && strings.TrimSpace(out) == "" { // no lists were ever fetched
+		if msg, err := exec.CommandContext(ctx, "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "update").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("updating apt's lists: %w: %s", err, msg)
+		}
+		out, err = indexTargets(ctx)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("asking apt for its sources: %w: %s", err, stderr.String())
+		return nil, err
 	}
 	found := map[string]string{}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if f := strings.Fields(line); len(f) == 3 && f[2] == "main" {
 			found[f[1]] = strings.TrimSuffix(f[0], "/")
 		}
@@ -45,6 +48,17 @@ func machineSources(ctx context.Context) ([]source, error) {
 		list = append(list, source{suite: suite, site: site, lab: "https://" + path.Join(Host, name)})
 	}
 	return list, nil
+}
+
+func indexTargets(ctx context.Context) (string, error) {
+	cmd := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("asking apt for its sources: %w: %s", err, stderr.String())
+	}
+	return string(out), nil
 }
 
 // fetcher is a packages.Files over HTTP that keeps content in memory.

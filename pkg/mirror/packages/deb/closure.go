@@ -13,6 +13,9 @@ type node struct {
 	pkg *Package
 	// groups are the packages that meet each group of its dependencies.
 	groups [][]*node
+	// siblings are packages of the same source that a host most often has: apt upgrades
+	// them along with this one.
+	siblings []*node
 	// broken says that a group has none that can be installed.
 	broken bool
 	// users are the nodes that reach this one.
@@ -107,6 +110,9 @@ func (g *graph) expand() {
 			}
 			n.groups = append(n.groups, targets)
 		}
+		for _, p := range g.u.siblings[n.pkg.From] {
+			n.siblings = append(n.siblings, g.node(p))
+		}
 	}
 }
 
@@ -144,6 +150,7 @@ func mark(from []*node, marked map[*node]bool) {
 		for _, targets := range n.groups {
 			queue = append(queue, targets...)
 		}
+		queue = append(queue, n.siblings...)
 	}
 }
 

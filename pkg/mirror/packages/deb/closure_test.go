@@ -84,6 +84,10 @@ func TestClosure(t *testing.T) {
 		"a circle that cannot be installed": {
 			[]string{entry("a", "1", "Depends: b | c") + entry("b", "1", "Depends: d, missing") + entry("d", "1", "Depends: b") + entry("c", "1")},
 			[]string{"a"}, "a=1 c=1"},
+		"what a host has of the same source": {
+			[]string{entry("a", "1", "Depends: liba") + entry("liba", "1", "Source: s") + entry("toola", "1", "Source: s (0.9)", "Priority: required", "Depends: b") +
+				entry("devel", "1", "Source: s", "Priority: optional") + entry("b", "1") + entry("broken", "1", "Source: s", "Priority: important", "Depends: missing")},
+			[]string{"a"}, "a=1 b=1 liba=1 toola=1"},
 		"a virtual package asked for": {
 			[]string{entry("p", "1", "Provides: v")}, []string{"v"}, "p=1"},
 	} {

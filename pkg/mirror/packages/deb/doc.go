@@ -18,7 +18,9 @@
 // may choose any of them on a host that has one installed. Of each name the candidate
 // is taken, the highest version of all sources (those marked NotAutomatic count only
 // for names asked for by version), and where that does not meet a relation the highest
-// that does. What cannot be installed out of the sources is left out as long as
+// that does. Of the source package of whatever is taken, the other packages of priority
+// required, important or standard are taken too: hosts have them, and apt upgrades what
+// comes of one source together, often because exact versions are asked for. What cannot be installed out of the sources is left out as long as
 // another branch remains. Conflicts are not looked at: the closure is what may be
 // needed, not what is installed together.
 //

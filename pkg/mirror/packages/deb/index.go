@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,10 @@ type Package struct {
 	// Provides have Op "=" where they are versioned.
 	Provides  []Relation
 	Essential bool
+	// From is the name of the source package; Standard says that hosts most often have
+	// the package, by its priority.
+	From     string
+	Standard bool
 	// MultiArch is "same", "foreign", "allowed" or empty.
 	MultiArch string
 
@@ -40,7 +45,10 @@ type Package struct {
 }
 
 // indexFields are those of a package that count.
-var indexFields = []string{"Package", "Version", "Architecture", "Filename", "Size", "SHA256", "Pre-Depends", "Depends", "Provides", "Essential", "Multi-Arch"}
+var indexFields = []string{"Package", "Version", "Architecture", "Filename", "Size", "SHA256", "Pre-Depends", "Depends", "Provides", "Essential", "Multi-Arch", "Source", "Priority"}
+
+// standard are the priorities of what a host has unless somebody took it away.
+var standard = []string{"required", "important", "standard"}
 
 // ReadIndex reads a Packages file and calls each for every package of it. The packages
 // of other architectures than arch and "all" are passed over.
@@ -71,6 +79,10 @@ func parsePackage(p Paragraph) (*Package, error) {
 	out := &Package{
 		Name: p["package"], Version: p["version"], Arch: p["architecture"], Path: strings.TrimPrefix(p["filename"], "./"),
 		SHA256: p["sha256"], Essential: p["essential"] == "yes", MultiArch: p["multi-arch"],
+		From: p["package"], Standard: slices.Contains(standard, p["priority"]),
+	}
+	if fields := strings.Fields(p["source"]); len(fields) > 0 {
+		out.From = fields[0] // a version may stand behind it
 	}
 	switch {
 	case !isName(out.Name):

@@ -22,12 +22,12 @@ func readIndex(text string) (list []*Package, err error) {
 }
 
 func TestIndex(t *testing.T) {
-	got, err := readIndex(entry("a", "1:2-3", "Depends: b (>= 1)", "Pre-Depends: c | d", "Provides: v, w (= 2)", "Essential: yes", "Multi-Arch: same") +
+	got, err := readIndex(entry("a", "1:2-3", "Depends: b (>= 1)", "Pre-Depends: c | d", "Provides: v, w (= 2)", "Essential: yes", "Multi-Arch: same", "Source: src (2-3)", "Priority: important") +
 		strings.ReplaceAll(entry("b", "1"), "amd64", "i386"))
 	want := []*Package{{Name: "a", Version: "1:2-3", Arch: "amd64", Path: "pool/main/a_1%3a2-3_amd64.deb", Size: 10,
 		SHA256:  fmt.Sprintf("%064x", 1005),
 		Depends: []Group{{{Name: "c"}, {Name: "d"}}, {{Name: "b", Op: ">=", Version: "1"}}}, Provides: []Relation{{Name: "v"}, {Name: "w", Op: "=", Version: "2"}},
-		Essential: true, MultiArch: "same"}}
+		Essential: true, MultiArch: "same", From: "src", Standard: true}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Package{})); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}

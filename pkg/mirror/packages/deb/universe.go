@@ -13,12 +13,14 @@ type universe struct {
 	// providers are the packages that provide a name.
 	providers map[string][]*Package
 	essential []*Package
+	// siblings are the candidates that hosts most often have, by their source package.
+	siblings map[string][]*Package
 	// automatic tells, by source, whether its packages are candidates.
 	automatic []bool
 }
 
 func newUniverse(arch string, automatic []bool) *universe {
-	return &universe{arch: arch, byName: map[string][]*Package{}, providers: map[string][]*Package{}, automatic: automatic}
+	return &universe{arch: arch, byName: map[string][]*Package{}, providers: map[string][]*Package{}, siblings: map[string][]*Package{}, automatic: automatic}
 }
 
 func (u *universe) add(p *Package) {
@@ -37,8 +39,12 @@ func (u *universe) finish() {
 		})
 	}
 	for name := range u.byName {
-		if c := u.candidate(name); c != nil && c.Essential {
+		c := u.candidate(name)
+		if c != nil && c.Essential {
 			u.essential = append(u.essential, c)
+		}
+		if c != nil && c.Standard {
+			u.siblings[c.From] = append(u.siblings[c.From], c)
 		}
 	}
 	slices.SortFunc(u.essential, func(a, b *Package) int { return cmp.Compare(a.Name, b.Name) })
