@@ -86,7 +86,7 @@ func login(exchange *lab.Exchange) HarborLogin {
 // seedOptions are those of a push of one bundle.
 func seedOptions(exchange *lab.Exchange, bundle, state string) SeedOptions {
 	return SeedOptions{
-		Intake: intake.Options{Paths: []string{bundle}, SkipVerify: true}, Harbor: login(exchange), State: state,
+		Intake: intake.Options{Paths: []string{bundle}, SkipVerify: true}, Harbor: login(exchange), State: state, AllowUnscanned: true,
 		Progress: progress.New(progress.None, os.Stderr, 0), ChunkSize: 100_000,
 	}
 }

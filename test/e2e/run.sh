@@ -15,7 +15,7 @@ fi
 tools=${NARU_TOOLS:-$PWD/.cache/tools}
 cache=${NARU_LAB_CACHE:-$PWD/.cache/lab}
 missing=()
-for pair in nft:nftables curl:curl runc:runc; do
+for pair in nft:nftables curl:curl runc:runc haproxy:haproxy; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
 if ((${#missing[@]})); then
