@@ -158,8 +158,10 @@ func (s *subject) syncList() string {
 	return b.String()
 }
 
+// skopeoSync keeps the last element of each name only: with --scoped it would put the
+// port of the registry that serves into names, which no registry takes.
 func (s *subject) skopeoSync(to, list string) command {
-	return command{"skopeo", "--insecure-policy", "sync", "--all", "--preserve-digests", "--scoped", "--dest-tls-verify=false", "--src", "yaml", "--dest", "docker", list, to}
+	return command{"skopeo", "--insecure-policy", "sync", "--all", "--preserve-digests", "--dest-tls-verify=false", "--src", "yaml", "--dest", "docker", list, to}
 }
 
 func (s *subject) crane(to string, jobs int) command {
