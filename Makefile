@@ -13,7 +13,7 @@ FUZZTIME ?= 20s
 # The scanner needs it; without it naru builds all the same, without its scanner.
 export GOEXPERIMENT := jsonv2
 
-.PHONY: help build release demo dossier test lint fuzz bench torture e2e docs clean lab-tools lab-up lab-down lab-ssh lab-cut lab-on
+.PHONY: help build release release-full demo dossier test lint fuzz bench torture e2e docs clean lab-tools lab-up lab-down lab-ssh lab-cut lab-on
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,7 @@ e2e: build ## prove the must-shows with real tools in network namespaces (root)
 	test/e2e/run.sh
 	test/e2e/yum/run.sh
 	test/e2e/apt/run.sh
+	go run ./test/release -bin bin -profile minimal
 	test/e2e/stack/run.sh
 	test/torture/run.sh sample
 	test/cluster/run.sh
@@ -91,8 +92,13 @@ lab-cut: bin/lab-hosts ## cut the power of HOST
 lab-on: bin/lab-hosts ## give HOST its power back
 	$(LABHOSTS) on $(HOST)
 
-docs: ## rewrite docs/cli from the programs
+release-full: build ## build all of 2025.1 from a simulated internet filled from the facts
+	test/tools/tools.sh --dir $(TOOLS) rpmbuild createrepo_c gpg
+	go run ./test/release -bin bin -profile full
+
+docs: ## rewrite docs/cli from the programs, docs/releases from the releases
 	go test ./cmd/... -run TestDocs -update
+	go test ./internal/overview -run TestPages -update
 
 clean: ## remove what was built, keep caches
 	rm -rf bin dist

@@ -47,6 +47,8 @@ type Artifact struct {
 	// Proven tells that Source is upstream's own file or a fork of it, which is good
 	// enough to pin; others are for comparison only.
 	Proven bool
+	// OCI tells an artifact in a registry that is no image: a scanner's database.
+	OCI bool
 	// Moving tells that upstream moves the name to other content.
 	Moving bool
 }
@@ -138,6 +140,7 @@ func (e *entry) one(kind string, i item) []Artifact {
 		}
 	case i.Ref != "" && (kind == "images" || kind == "oci_artifacts" || i.URL == ""):
 		a.Kind, a.Ref, a.SHA256, a.Source = Image, i.Ref, hexOnly(i.Digest), i.DigestSource
+		a.OCI = kind == "oci_artifacts"
 		if last := a.Ref[strings.LastIndex(a.Ref, "/")+1:]; !strings.Contains(last, ":") && a.SHA256 != "" {
 			a.Ref += "@sha256:" + a.SHA256
 		}

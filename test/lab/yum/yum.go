@@ -144,27 +144,36 @@ func (d *Distribution) build(ctx context.Context, work string, s *Spec, arch str
 	return nil
 }
 
-// Sign signs a package file with the lab's key.
-func (d *Distribution) Sign(ctx context.Context, file string) error {
+// Sign signs package files with the lab's key.
+func (d *Distribution) Sign(ctx context.Context, files ...string) error {
 	gpg, err := exec.LookPath("gpg")
 	if err != nil {
 		return err
 	}
-	_, err = run(ctx, "", "rpmsign", "--addsign", "--define", "__gpg "+gpg, "--define", "_gpg_name "+keyName, "--define", "_gpg_path "+d.gnupg,
-		"--define", "_gpg_digest_algo sha256", "--define", "_gpg_sign_cmd_extra_args --batch --pinentry-mode loopback", file)
+	args := []string{"--addsign", "--define", "__gpg " + gpg, "--define", "_gpg_name " + keyName, "--define", "_gpg_path " + d.gnupg,
+		"--define", "_gpg_digest_algo sha256", "--define", "_gpg_sign_cmd_extra_args --batch --pinentry-mode loopback"}
+	_, err = run(ctx, "", "rpmsign", append(args, files...)...)
 	return err
 }
 
 // index writes the repodata of a repository and signs it.
 func (d *Distribution) index(ctx context.Context, name, arch string) error {
-	dir := d.Repository(name, arch)
+	text := ""
+	if name == "base" {
+		text = strings.ReplaceAll(modules(), "arch: x86_64", "arch: "+arch)
+	}
+	return d.Index(ctx, d.Repository(name, arch), text)
+}
+
+// Index makes a folder of packages a repository, with module metadata if there is
+// any, and signs it.
+func (d *Distribution) Index(ctx context.Context, dir, modules string) error {
 	if _, err := run(ctx, "", "createrepo_c", "--quiet", "--revision", "1735689600", "--set-timestamp-to-revision", dir); err != nil {
 		return err
 	}
-	if name == "base" {
-		file := filepath.Join(filepath.Dir(dir), arch+"-modules.yaml")
-		text := strings.ReplaceAll(modules(), "arch: x86_64", "arch: "+arch)
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if modules != "" {
+		file := dir + "-modules.yaml"
+		if err := os.WriteFile(file, []byte(modules), 0o644); err != nil {
 			return err
 		}
 		if _, err := run(ctx, "", "modifyrepo_c", "--mdtype=modules", file, filepath.Join(dir, "repodata")); err != nil {
@@ -174,6 +183,43 @@ func (d *Distribution) index(ctx context.Context, name, arch string) error {
 	repomd := filepath.Join(dir, "repodata", "repomd.xml")
 	_, err := d.gpg(ctx, "--armor", "--detach-sign", "--output", repomd+".asc", repomd)
 	return err
+}
+
+// ClearSign signs a text in itself, as InRelease is.
+func (d *Distribution) ClearSign(ctx context.Context, text []byte) ([]byte, error) {
+	file := filepath.Join(d.gnupg, "clear.txt")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return nil, err
+	}
+	return d.gpg(ctx, "--clear-sign", "--output", "-", file)
+}
+
+// BuildPlain builds and signs a package without dependencies of each name, all by one
+// spec file, and returns their files.
+func (d *Distribution) BuildPlain(ctx context.Context, work string, names []string) ([]string, error) {
+	var b strings.Builder
+	b.WriteString("Name: lab-all\nVersion: 1.0\nRelease: 1\nSummary: lab\nLicense: MIT\nBuildArch: noarch\n%description\nlab\n")
+	for _, name := range names {
+		fmt.Fprintf(&b, "%%package -n %s\nSummary: lab\n%%description -n %s\nlab\n%%files -n %s\n", name, name, name)
+	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return nil, err
+	}
+	spec := filepath.Join(work, "all.spec")
+	if err := os.WriteFile(spec, []byte(b.String()), 0o644); err != nil {
+		return nil, err
+	}
+	if _, err := run(ctx, "", "rpmbuild", "-bb", "--define", "_topdir "+work, "--define", "_buildhost lab", "--define", "__os_install_post %{nil}", spec); err != nil {
+		return nil, err
+	}
+	files, err := filepath.Glob(filepath.Join(work, "RPMS", "noarch", "*.rpm"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) != len(names) {
+		return nil, fmt.Errorf("%d packages were built of %d names", len(files), len(names))
+	}
+	return files, d.Sign(ctx, files...)
 }
 
 // run runs a tool; its error holds what the tool said.
