@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
 
 	"naru/manifest"
@@ -77,6 +78,10 @@ func (s *Stack) applyAs(ctx context.Context, manager string, o chart.Object, nam
 // comes tells errors that pass by themselves.
 func comes(err error) bool {
 	if meta.IsNoMatchError(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsConflict(err) {
+		return true
+	}
+	// The API server restarts, or another takes its address.
+	if utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsTimeout(err) || utilnet.IsProbableEOF(err) {
 		return true
 	}
 	// The API server says so of a webhook that cannot be reached; there is no type.
@@ -221,10 +226,17 @@ func (s *Stack) exists(ctx context.Context, o chart.Object, namespace string) (b
 	return true, nil
 }
 
+// vanishes tells Jobs that are removed some time after they have ended.
+func vanishes(o chart.Object) bool {
+	spec, _ := o.Content["spec"].(map[string]any)
+	_, limited := spec["ttlSecondsAfterFinished"]
+	return o.Kind() == "Job" && limited
+}
+
 // missing is the first object that is not there, "" when all are. Hooks come and go.
 func (s *Stack) missing(ctx context.Context, objects []chart.Object, namespace string) (string, error) {
 	for _, o := range objects {
-		if o.Hook {
+		if o.Hook || vanishes(o) {
 			continue
 		}
 		there, err := s.exists(ctx, o, namespace)

@@ -27,6 +27,8 @@ const (
 type target struct {
 	kind, name, namespace, selector string
 	want                            string
+	// vanishes says that the object is removed once it has done its work.
+	vanishes bool
 }
 
 func (t target) String() string {
@@ -59,7 +61,7 @@ func (w *work) targets() []target {
 	}
 	for _, o := range w.rendered.Objects {
 		if !o.Hook && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet", "Job", "CustomResourceDefinition"}, o.Kind()) && o.Name() != "" {
-			out = append(out, target{kind: qualified(o.Kind(), o.Group()), name: o.Name(), namespace: itemOf(o, w.step.Namespace).Namespace, want: wantReady})
+			out = append(out, target{kind: qualified(o.Kind(), o.Group()), name: o.Name(), namespace: itemOf(o, w.step.Namespace).Namespace, want: wantReady, vanishes: vanishes(o)})
 		}
 	}
 	return out
@@ -171,7 +173,7 @@ func (s *Stack) look(ctx context.Context, t target) (bool, string, error) {
 		return false, err.Error(), err
 	}
 	if len(objects) == 0 {
-		return false, "it does not exist", nil
+		return t.vanishes, "it does not exist", nil
 	}
 	for i := range objects {
 		ok, state, err := holds(&objects[i], t.want)

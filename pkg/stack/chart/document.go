@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"naru/manifest"
+	"naru/pkg/stack/imageref"
 )
 
 // document walks a string that is itself YAML or JSON, and tells whether it was.
@@ -95,12 +96,12 @@ func (f *finder) joined(path, key string, m map[string]any) {
 		if !ok || repository == "" {
 			continue
 		}
-		if host := scalar(m[prefix+same(k, "registry")]); host != "" && explicitHost(repository) == "" {
+		if host := scalar(m[prefix+same(k, "registry")]); host != "" && imageref.ExplicitHost(repository) == "" {
 			repository = host + "/" + repository
 		}
 		tag, digest := scalar(m[prefix+same(k, "tag")]), scalar(m[prefix+same(k, "digest")])
 		if s := repository + suffix(":", tag) + suffix("@", digest); s != repository {
-			f.part(join(path, k), s, hintOf(key) == hintImage || hintOf(prefix) == hintImage)
+			f.part(join(path, k), s, imageref.HintOf(key) == imageref.Image || imageref.HintOf(prefix) == imageref.Image)
 		}
 	}
 	if hub, tag := text(m["hub"]), scalar(m["tag"]); hub != "" && tag != "" {
@@ -122,11 +123,11 @@ func (f *finder) below(path, hub, tag string, m map[string]any) {
 
 // part takes a reference that was put together.
 func (f *finder) part(path, s string, image bool) {
-	h := hintNone
+	h := imageref.None
 	if image {
-		h = hintImage
+		h = imageref.Image
 	}
-	if r, ok := match(s, h); ok {
+	if r, ok := imageref.Match(s, h); ok {
 		f.found(path, s, r, false)
 	}
 }
@@ -227,6 +228,9 @@ func (f *finder) place(p place, content map[string]any) {
 	}
 	follow("", content, p.path)
 }
+
+// Normalize reads an image as a container's field has it; see imageref.Normalize.
+func Normalize(s string) (manifest.Reference, bool) { return imageref.Normalize(s) }
 
 // Listed tells whether a reference that was found is the one that a component lists.
 // Digests are for the caller, who knows what tags were pinned to.

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"naru/manifest"
+	"naru/pkg/stack/imageref"
 )
 
 // Hit is an image found in a rendered object.
@@ -210,13 +211,13 @@ func (f *finder) text(path, key, s string) {
 // line looks at one line; "--flag=value", "key: value" and "key = value" give their
 // key to the value.
 func (f *finder) line(path, key, s string) {
-	h := hintOf(key)
-	if name, value, ok := assignment(s); ok && h == hintNone {
-		if hintOf(name) == hintImage {
-			h, s = hintImage, value
+	h := imageref.HintOf(key)
+	if name, value, ok := assignment(s); ok && h == imageref.None {
+		if imageref.HintOf(name) == imageref.Image {
+			h, s = imageref.Image, value
 		}
 	}
-	for _, r := range findReferences(s, h) {
+	for _, r := range imageref.Find(s, h) {
 		f.found(path, s, r, false)
 	}
 }

@@ -184,3 +184,27 @@ func TestListed(t *testing.T) {
 		}
 	}
 }
+
+// Odd documents, also as the content of a ConfigMap, end neither in a panic nor in a hit
+// that names nothing.
+func TestImagesInOddDocuments(t *testing.T) {
+	for _, text := range []string{
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: x}], volumes: [{image: {reference: y}}]}\n",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p}\ndata: {a: \"{b: [{hub: h, tag: 1, image: i}]}\", c: \"[s]\\nimage = q\"}\n",
+		"apiVersion: v1\nkind: Secret\ndata: {a: YTogYjox}\n---\napiVersion: a/v1\nkind: XList\nitems: [{kind: Y, apiVersion: v1}]\n",
+		"apiVersion: v1\nkind: Pod\nspec: {containers: {a: b}, initContainers: [1, [2]], volumes: x}\n",
+		"apiVersion: v1\nkind: PodList\nitems: [null, 1, {}]\n", "[", "{", "a: [", "---\n---\n", "- image: a/b:1\n- x",
+	} {
+		objects, _ := chart.ParseObjects("x", []byte(text))
+		objects = append(objects, chart.Object{Content: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"x": text}}})
+		hits, err := chart.Images("", objects)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+		for _, h := range hits {
+			if h.Field == "" || h.Ref.Repository == "" {
+				t.Errorf("%q: a hit without field or name: %+v", text, h)
+			}
+		}
+	}
+}

@@ -1,4 +1,4 @@
-package chart
+package imageref
 
 import (
 	"strings"
@@ -50,7 +50,7 @@ func TestFindReferencesTellsImagesFromLookalikes(t *testing.T) {
 		"12:30:45.123/x:1":                                  "",
 		"$(HOST)/quay.io/x:1":                               "",
 	} {
-		if got := join2(FindReferences(text, false)); got != want {
+		if got := join2(Find(text, None)); got != want {
 			t.Errorf("%q: found %q, want %q", text, got, want)
 		}
 	}
@@ -71,20 +71,20 @@ func TestFindReferencesWithImageKey(t *testing.T) {
 		"the image of busybox:1.36":        "",
 		"logo.png":                         "",
 	} {
-		if got := join2(FindReferences(text, true)); got != want {
+		if got := join2(Find(text, Image)); got != want {
 			t.Errorf("%q: found %q, want %q", text, got, want)
 		}
 	}
 }
 
 func TestHintOf(t *testing.T) {
-	for key, want := range map[string]hint{
-		"image": hintImage, "images": hintImage, "sidecarImage": hintImage, "RELATED_IMAGE_PROXY": hintImage, "--prometheus-default-base-image": hintImage,
-		"baseimage": hintImage, "imageName": hintImage, "storage-image": hintImage,
-		"imagePullPolicy": hintNone, "imagePullSecrets": hintNone, "imagepullpolicy": hintNone, "image-gc-high-threshold": hintNone,
-		"imageRegistry": hintNone, "image_tag": hintNone, "imagination": hintNone, "name": hintNone, "": hintNone,
+	for key, want := range map[string]Hint{
+		"image": Image, "images": Image, "sidecarImage": Image, "RELATED_IMAGE_PROXY": Image, "--prometheus-default-base-image": Image,
+		"baseimage": Image, "imageName": Image, "storage-image": Image,
+		"imagePullPolicy": None, "imagePullSecrets": None, "imagepullpolicy": None, "image-gc-high-threshold": None,
+		"imageRegistry": None, "image_tag": None, "imagination": None, "name": None, "": None,
 	} {
-		if got := hintOf(key); got != want {
+		if got := HintOf(key); got != want {
 			t.Errorf("%q: %v, want %v", key, got, want)
 		}
 	}
@@ -104,7 +104,11 @@ func FuzzFindReferences(f *testing.F) {
 		f.Add(s, false)
 	}
 	f.Fuzz(func(t *testing.T, text string, image bool) {
-		for _, r := range FindReferences(text, image) {
+		hint := None
+		if image {
+			hint = Image
+		}
+		for _, r := range Find(text, hint) {
 			if r.Tag == "" && r.Digest == "" {
 				if !image {
 					t.Fatalf("%q: found %q without tag and digest", text, r)

@@ -1,4 +1,6 @@
-package chart
+// Package imageref tells image references from what merely looks like one. The doc of
+// package chart says by which rules.
+package imageref
 
 import (
 	"net"
@@ -11,15 +13,16 @@ import (
 	"naru/manifest"
 )
 
-// hint says what is known about a string from the key, flag or variable that it
+// Hint says what is known about a string from the key, flag or variable that it
 // belongs to.
-type hint int
+type Hint int
 
+// The hints.
 const (
-	// hintNone: nothing; only a full reference counts.
-	hintNone hint = iota
-	// hintImage: it should name an image; shorthand counts.
-	hintImage
+	// None: nothing; only a full reference counts.
+	None Hint = iota
+	// Image: it should name an image; shorthand counts.
+	Image
 )
 
 // notAbout are words in a key beside "image" that make it speak of something else.
@@ -28,17 +31,17 @@ var notAbout = []string{"policy", "pullpolicy", "secret", "secrets", "pullsecret
 // wordRE finds the words of a key: "sidecarImage", "RELATED_IMAGE_X", "--base-image".
 var wordRE = regexp.MustCompile(`[A-Z]+[a-z0-9]*|[a-z0-9]+`)
 
-// hintOf reads a key, flag or variable name.
-func hintOf(key string) hint {
-	h := hintNone
+// HintOf reads a key, flag or variable name.
+func HintOf(key string) Hint {
+	h := None
 	for _, word := range wordRE.FindAllString(key, -1) {
 		word = strings.ToLower(word)
 		rest, begins := strings.CutPrefix(word, "image")
 		if slices.Contains(notAbout, word) || begins && slices.Contains(notAbout, rest) {
-			return hintNone
+			return None
 		}
 		if begins || strings.HasSuffix(word, "image") || strings.HasSuffix(word, "images") {
-			h = hintImage
+			h = Image
 		}
 	}
 	return h
@@ -80,17 +83,8 @@ var urlRE = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>\x60]*`)
 // carriers are the schemes of URLs that stand before an image reference.
 var carriers = []string{"docker://", "oci://", "docker-image://"}
 
-// FindReferences finds the image references in free text, in their order, each once.
-// With image set the text is known to speak of an image.
-func FindReferences(text string, image bool) []manifest.Reference {
-	h := hintNone
-	if image {
-		h = hintImage
-	}
-	return findReferences(text, h)
-}
-
-func findReferences(text string, h hint) []manifest.Reference {
+// Find finds the image references in free text, in their order, each once.
+func Find(text string, h Hint) []manifest.Reference {
 	var out []manifest.Reference
 	add := func(r manifest.Reference, ok bool) {
 		if ok && !slices.Contains(out, r) {
@@ -101,20 +95,20 @@ func findReferences(text string, h hint) []manifest.Reference {
 		for _, scheme := range carriers {
 			if rest, ok := strings.CutPrefix(u, scheme); ok {
 				// Behind docker:// stands an image; behind oci:// it may be a chart.
-				add(match(trim(rest), hintNone))
+				add(Match(trim(rest), None))
 			}
 		}
 		return " "
 	})
 	tokens := strings.FieldsFunc(text, func(r rune) bool { return !isReferenceRune(r) })
-	if h == hintImage && (len(tokens) != 1 || strings.TrimSpace(text) != tokens[0]) {
-		h = hintNone // a sentence or a list, not the name of one image
+	if h == Image && (len(tokens) != 1 || strings.TrimSpace(text) != tokens[0]) {
+		h = None // a sentence or a list, not the name of one image
 	}
 	for _, t := range tokens {
-		if h == hintNone {
+		if h == None {
 			t = trim(t)
 		}
-		add(match(t, h))
+		add(Match(t, h))
 	}
 	return out
 }
@@ -126,8 +120,8 @@ func isReferenceRune(r rune) bool {
 // trim takes punctuation off the end of a word in a sentence.
 func trim(s string) string { return strings.TrimRight(s, ".:/-@") }
 
-// match tells whether one word is an image reference.
-func match(s string, h hint) (manifest.Reference, bool) {
+// Match tells whether one word is an image reference.
+func Match(s string, h Hint) (manifest.Reference, bool) {
 	if len(s) < 3 || len(s) > 512 || strings.ContainsRune("/.-:@~", rune(s[0])) || strings.ContainsRune(s, '~') {
 		return manifest.Reference{}, false
 	}
@@ -135,9 +129,9 @@ func match(s string, h hint) (manifest.Reference, bool) {
 	if !ok {
 		return r, false
 	}
-	host := explicitHost(s)
+	host := ExplicitHost(s)
 	switch {
-	case host == "" && h != hintImage, r.Tag == "" && r.Digest == "" && (h != hintImage || host == ""):
+	case host == "" && h != Image, r.Tag == "" && r.Digest == "" && (h != Image || host == ""):
 		return r, false
 	case host == "":
 		// name:8080 is a host with a port.
@@ -146,8 +140,8 @@ func match(s string, h hint) (manifest.Reference, bool) {
 	return r, plausibleHost(r.Host) && plausiblePath(r)
 }
 
-// explicitHost is the registry host that stands in s, or "".
-func explicitHost(s string) string {
+// ExplicitHost is the registry host that stands in s, or "".
+func ExplicitHost(s string) string {
 	first, _, ok := strings.Cut(s, "/")
 	if !ok || (first != "localhost" && !strings.ContainsAny(first, ".:")) {
 		return ""
