@@ -65,6 +65,9 @@ func normalize(s string) (manifest.Reference, bool) {
 		return manifest.Reference{}, false
 	}
 	r := manifest.Reference{Host: strings.ToLower(reference.Domain(named)), Repository: reference.Path(named)}
+	if r.Host != "localhost" && !strings.ContainsAny(r.Host, ".:") {
+		return manifest.Reference{}, false // Docker takes "Upper/case" for a host
+	}
 	if r.Host == "index.docker.io" || r.Host == "registry-1.docker.io" {
 		r.Host = "docker.io"
 	}

@@ -99,7 +99,7 @@ func join2(list []manifest.Reference) string {
 }
 
 func FuzzFindReferences(f *testing.F) {
-	for _, s := range []string{"quay.io/a/b:v1", "--image=busybox:1", "docker://x.y/z:1@sha256:", "a.b/c:d e.f/g:h", "image: \"x\""} {
+	for _, s := range []string{"0A0/0:00", "quay.io/a/b:v1", "--image=busybox:1", "docker://x.y/z:1@sha256:", "a.b/c:d e.f/g:h", "image: \"x\""} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
