@@ -241,3 +241,46 @@ func TestEncoderNameFollowsTheLibrary(t *testing.T) {
 		t.Errorf("archive.Encoder is %q, the library has version %s", archive.Encoder, version)
 	}
 }
+
+// scannerModule is what one package alone may link: it is large, and needs an
+// experiment of the compiler.
+const scannerModule = "github.com/aquasecurity/trivy/"
+
+func TestOnePackageLinksTheScanner(t *testing.T) {
+	for _, list := range [][]string{{"./internal/build"}, {"./internal/survey"}, {"./internal/install"}, {"./pkg/scan"}} {
+		for _, dep := range goList(t, nil, append([]string{"-deps"}, list...)...) {
+			if strings.HasPrefix(dep, scannerModule) {
+				t.Errorf("%s links %s", list[0], dep)
+				break
+			}
+		}
+	}
+}
+
+// TestWithoutTheScanner holds that naru compiles without the experiment, and says then
+// that it has no scanner.
+func TestWithoutTheScanner(t *testing.T) {
+	env := append(os.Environ(), "GOEXPERIMENT=nojsonv2")
+	for _, dep := range goList(t, env, "-deps", "./cmd/bundle") {
+		if strings.HasPrefix(dep, scannerModule) {
+			t.Fatalf("cmd/bundle links %s without the experiment", dep)
+		}
+	}
+	cmd := exec.Command("go", "test", "-vet=off", "./pkg/scan/trivy")
+	cmd.Dir, cmd.Env = root(t), env
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("testing the scanner that is not there: %v\n%s", err, msg)
+	}
+}
+
+// goList lists packages, in env or the environment of the test.
+func goList(t *testing.T, env []string, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-f", "{{.ImportPath}}"}, args...)...)
+	cmd.Dir, cmd.Env = root(t), env
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}

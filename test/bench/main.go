@@ -89,6 +89,7 @@ var measures = []struct {
 	{"push", (*bench).measurePush},
 	{"small", (*bench).measureSmall},
 	{"memory", (*bench).measureMemory},
+	{"scan", (*bench).measureScan},
 }
 
 func measureNames() []string {
