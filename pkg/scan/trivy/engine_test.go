@@ -41,6 +41,7 @@ import (
 	"naru/manifest"
 	"naru/pkg/scan"
 	"naru/pkg/scan/trivy"
+	"naru/test/lab/trivydb"
 )
 
 // run scans targets with a cache of its own.
@@ -188,6 +189,9 @@ func TestKinds(t *testing.T) {
 		{"deb of unsaid release", file("libc6.deb", deb(t, pkg)), manifest.ClassVulnerability, inLibc},
 		{"packages", scan.Target{Ref: "naru/packages/lab", Kind: manifest.ArtifactPackages, Digest: digest.FromString("p"), OS: scan.OS{Family: "debian", Version: "12"},
 			Blobs: []scan.Blob{m.file("pool/libc6_2.36.deb", deb(t, pkg))}}, manifest.ClassVulnerability, inLibc},
+		{"rpm packages", scan.Target{Ref: "naru/packages/rocky", Kind: manifest.ArtifactPackages, Digest: digest.FromString("r"), OS: scan.OS{Family: "rocky", Version: "9"},
+			Blobs: []scan.Blob{m.file("Packages/openssl-libs.rpm", rpm("openssl-libs", "3.0.7", "24.el9"))}}, manifest.ClassVulnerability,
+			[]string{"CVE-2023-5363 openssl-libs 3.0.7-24.el9"}},
 		{"manifest", file("deploy.yaml", []byte(deployment)), manifest.ClassMisconfiguration, []string{"KSV-0017"}},
 		{"chart", scan.Target{Ref: "naru/charts/web", Kind: manifest.ArtifactChart, Digest: digest.FromString("c"),
 			Blobs: []scan.Blob{m.file("web-1.0.0.tgz", chart(t))}}, manifest.ClassMisconfiguration, []string{"KSV-0017"}},
@@ -197,7 +201,7 @@ func TestKinds(t *testing.T) {
 	for _, tt := range tests {
 		targets = append(targets, tt.target)
 	}
-	result := run(t, m, database(t), targets...)
+	result := run(t, m, database(t, trivydb.Advisory{CVE: "CVE-2023-5363", Bucket: trivydb.Rocky, Package: "openssl-libs", Fixed: "1:3.0.7-25.el9_3", Severity: 3, Title: "openssl", Date: "2023-10-24"}), targets...)
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ids(result.Artifacts[i], tt.class)

@@ -7,12 +7,15 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -235,4 +238,27 @@ spec:
 // advisory is one of Debian's.
 func advisory(cve, pkg, fixed string) trivydb.Advisory {
 	return trivydb.Advisory{CVE: cve, Bucket: trivydb.Debian, Package: pkg, Fixed: fixed, Severity: types.SeverityHigh, Title: pkg, Date: "2025-05-16"}
+}
+
+// rpm is a .rpm of headers alone.
+func rpm(name, version, release string) []byte {
+	header := func(tags map[uint32]string) []byte {
+		var index, store bytes.Buffer
+		for _, tag := range slices.Sorted(maps.Keys(tags)) {
+			for _, n := range []uint32{tag, 6, uint32(store.Len()), 1} { // 6: a string
+				_ = binary.Write(&index, binary.BigEndian, n)
+			}
+			store.WriteString(tags[tag] + "\x00")
+		}
+		out := []byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0}
+		out = binary.BigEndian.AppendUint32(out, uint32(len(tags)))
+		out = binary.BigEndian.AppendUint32(out, uint32(store.Len()))
+		return append(append(out, index.Bytes()...), store.Bytes()...)
+	}
+	lead := make([]byte, 96)
+	copy(lead, []byte{0xed, 0xab, 0xee, 0xdb, 3, 0})
+	lead[79] = 5 // signature of headers
+	out := append(lead, header(nil)...)
+	return append(out, header(map[uint32]string{1000: name, 1001: version, 1002: release, 1014: "Apache-2.0", 1022: "x86_64",
+		1044: name + "-" + version + "-" + release + ".src.rpm"})...)
 }

@@ -166,23 +166,51 @@ func rpmHead(r io.Reader) ([]byte, error) {
 		if !bytes.HasPrefix(h, []byte{0x8e, 0xad, 0xe8}) {
 			return nil, errors.New("not a .rpm: a header has no magic number")
 		}
-		n := int64(binary.BigEndian.Uint32(h[8:]))*16 + int64(binary.BigEndian.Uint32(h[12:]))
+		entries, store := int64(binary.BigEndian.Uint32(h[8:])), int64(binary.BigEndian.Uint32(h[12:]))
+		n := entries*rpmEntry + store
 		if signature {
 			n += (8 - n%8) % 8
 		}
-		if _, err := take(n); err != nil {
+		body, err := take(n)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkHeader(body[:entries*rpmEntry], store); err != nil {
 			return nil, err
 		}
 	}
 	return out.Bytes(), nil
 }
 
+// rpmEntry is the size of an entry of a .rpm header's index, in bytes.
+const rpmEntry = 16
+
+// checkHeader refuses an index whose entries point out of the header's store, which
+// the library that Trivy reads headers with takes at their word.
+func checkHeader(index []byte, store int64) error {
+	sizes := []int64{0, 1, 1, 2, 4, 8, 1, 1, 1, 1} // of one value, by type
+	for ; len(index) > 0; index = index[rpmEntry:] {
+		kind, offset, count := binary.BigEndian.Uint32(index[4:]), int64(binary.BigEndian.Uint32(index[8:])), int64(binary.BigEndian.Uint32(index[12:]))
+		if int(kind) >= len(sizes) || offset+count*sizes[kind] > store {
+			return errors.New("not a .rpm: a header points out of itself")
+		}
+	}
+	return nil
+}
+
 // systemKey is the cache key of a unit that names an operating system, for packages
 // that do not lie in one.
 func (s *run) systemKey(ctx context.Context, os scan.OS) (string, error) {
 	key := digest.FromString("system " + os.Family + " " + os.Version).String()
-	return key, s.cache.PutBlob(ctx, key, ftypes.BlobInfo{SchemaVersion: ftypes.BlobJSONSchemaVersion, OS: ftypes.OS{Family: ftypes.OSType(os.Family), Name: os.Version}})
+	family := ftypes.OSType(os.Family)
+	if own, ok := families[os.Family]; ok {
+		family = own
+	}
+	return key, s.cache.PutBlob(ctx, key, ftypes.BlobInfo{SchemaVersion: ftypes.BlobJSONSchemaVersion, OS: ftypes.OS{Family: family, Name: os.Version}})
 }
+
+// families are Trivy's names of the systems that os-release(5) calls otherwise.
+var families = map[string]ftypes.OSType{"almalinux": ftypes.Alma, "rhel": ftypes.RedHat, "ol": ftypes.Oracle, "amzn": ftypes.Amazon}
 
 // What the version of a Debian package says of the release it was made for:
 // 1.2-3+deb12u1, 1.2-1~debian.12~bookworm.
