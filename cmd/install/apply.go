@@ -12,9 +12,6 @@ import (
 	"naru/internal/phase"
 )
 
-// siteState is where a machine that runs apply keeps which bundles it verified.
-const siteState = "/var/lib/naru/operator"
-
 // siteFlags are those of commands that work on a site with bundles.
 type siteFlags struct {
 	trust    cli.TrustFlags
@@ -32,7 +29,7 @@ func (f *siteFlags) add(cmd *cobra.Command) {
 	f.output.Add(cmd)
 	addSite(cmd, &f.site)
 	fl := cmd.Flags()
-	fl.StringVar(&f.state, "state", siteState, "folder of this machine for what was verified")
+	fl.StringVar(&f.state, "state", install.DefaultState, "folder of this machine for the site key, the journal, reports and what was verified")
 	fl.IntVarP(&f.jobs, "jobs", "j", 16, "hosts worked on at a time")
 	_ = cmd.MarkFlagDirname("state")
 }
@@ -122,5 +119,5 @@ func printApply(w io.Writer, r *install.ApplyResult) error {
 
 // siteCommands are the commands that work on the hosts of a site.
 func siteCommands() []*cobra.Command {
-	return []*cobra.Command{newInit(), newPlan(), newApply(), newStatus(), newReset(), newLogs(), newBundles()}
+	return []*cobra.Command{newInit(), newPlan(), newApply(), newStatus(), newReset(), newLogs(), newBundles(), newSealed()}
 }

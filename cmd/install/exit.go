@@ -61,6 +61,8 @@ func judgeSite(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitDeadline, Hint: "what stands above explains it; run again to go on from there"}, true
 	case cli.As[*install.DriftError](err):
 		return cli.Verdict{Code: cli.ExitDrift, Hint: "install apply brings the site back to what its file says"}, true
+	case cli.As[*install.SealedError](err):
+		return cli.Verdict{Code: cli.ExitSealed, Hint: "remove what is named, or carry it: build a bundle with it"}, true
 	case cli.As[*carried.MissingError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "build the bundle with what is missing"}, true
 	case cli.As[*phase.Error](err):

@@ -34,6 +34,7 @@ const (
 	ExitDeadline    = 22  // something did not become ready in time
 	ExitLocked      = 23  // another run works on the site
 	ExitDrift       = 24  // a site is not as its file says
+	ExitSealed      = 25  // something leads out of a sealed site
 	ExitInterrupted = 130 // stopped by a signal; run again to go on
 )
 

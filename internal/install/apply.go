@@ -25,7 +25,8 @@ type ApplyOptions struct {
 	// SiteFile is site.yaml; empty for this host alone.
 	SiteFile string
 	Select   phase.Selection
-	// StateDir is this machine's own: which bundles were verified.
+	// StateDir is this machine's own: site key, journal, reports, and which bundles
+	// were verified.
 	StateDir string
 	Jobs     int
 	Progress progress.Observer
@@ -73,7 +74,7 @@ func Apply(ctx context.Context, o ApplyOptions) (*ApplyResult, error) {
 		return nil, err
 	}
 	w := &watcher{progress: o.Progress, started: time.Now()}
-	done, err := plan.Execute(ctx, phase.Options{Observer: w, Jobs: o.Jobs, AfterPhase: c.journal})
+	done, err := plan.Execute(ctx, phase.Options{Observer: w, Jobs: o.Jobs, AfterPhase: c.note})
 	w.end()
 	r := &ApplyResult{Cluster: c.Site.Name, Phases: w.times, Seconds: time.Since(w.started).Seconds()}
 	if done != nil {
@@ -131,7 +132,7 @@ func open(ctx context.Context, o ApplyOptions) (*Cluster, func(), error) {
 		intake.CloseAll(bundles)
 		return nil, nil, err
 	}
-	c.Intake, c.Progress, c.RecordDir = o.Intake, o.Progress, filepath.Join(o.StateDir, "bundles")
+	c.Intake, c.Progress, c.StateDir, c.RecordDir = o.Intake, o.Progress, o.StateDir, filepath.Join(o.StateDir, "verified")
 	return c, func() { c.Unlock(); c.Close(); intake.CloseAll(bundles) }, nil
 }
 
@@ -185,11 +186,11 @@ func ownAddress() (string, error) {
 var quietPhases = map[string]bool{"verify": true, "preflight": true}
 
 // journalPath is where the first control plane keeps what runs did, a line a task.
-const journalPath = bootstrap.StateDir + "/journal.jsonl"
+const journalPath = bootstrap.StateDir + "/runs.jsonl"
 
-// journal writes down what a phase changed. Secrets are in no task's name; errors
+// note writes down what a phase changed. Secrets are in no task's name; errors
 // were redacted where they come from programs that print them.
-func (c *Cluster) journal(ctx context.Context, name string, events []phase.Event) error {
+func (c *Cluster) note(ctx context.Context, name string, events []phase.Event) error {
 	if quietPhases[name] {
 		return nil
 	}

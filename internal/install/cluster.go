@@ -31,6 +31,8 @@ type Cluster struct {
 	Hosts      []*bootstrap.Host
 	Intake     intake.Options
 	Progress   progress.Observer
+	// StateDir is this machine's own folder: site key, journal, reports.
+	StateDir string
 	// RecordDir keeps which bundles were verified whole.
 	RecordDir string
 	// Program is the installer itself, carried to the depots.
@@ -41,6 +43,7 @@ type Cluster struct {
 	joinToken string
 	started   time.Time
 	report    *Report
+	leaks     []string // what the sealed phase found
 	unlock    func()
 }
 

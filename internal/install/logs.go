@@ -34,7 +34,7 @@ var collected = []struct{ name, script string }{
 	{"pods", `for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 60); do echo "== $f"; tail -n 80 "$f"; done`},
 	{"config", `for f in /etc/containerd/config.toml /etc/containerd/certs.d/_default/hosts.toml /etc/haproxy/haproxy.cfg /etc/keepalived/keepalived.conf /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env /etc/hosts /etc/resolv.conf /etc/chrony/chrony.conf; do [ -e "$f" ] && { echo "== $f"; cat "$f"; }; done; true`},
 	{"kubeadm", `for f in /run/naru/kubeadm.log /run/naru/reset.log; do [ -e $f ] && { echo "== $f"; cat $f; }; done; true`},
-	{"naru-journal", `[ -e /var/lib/naru/journal.jsonl ] && tail -n 500 /var/lib/naru/journal.jsonl || true`},
+	{"naru-runs", `[ -e /var/lib/naru/runs.jsonl ] && tail -n 500 /var/lib/naru/runs.jsonl || true`},
 }
 
 // CollectLogs writes an archive (.tar.gz) of what explains a site's state, and

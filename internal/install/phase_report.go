@@ -2,9 +2,15 @@ package install
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"naru/internal/journal"
 	"naru/internal/phase"
+	"naru/internal/sitekey"
 	"naru/manifest"
 	"naru/pkg/bootstrap"
 )
@@ -22,6 +28,8 @@ type Report struct {
 	Kubernetes string            `json:"kubernetes"`
 	Hosts      []ReportHost      `json:"hosts"`
 	Components []ReportComponent `json:"components"`
+	// Leaks are what the sealed phase found to lead out of the site.
+	Leaks []string `json:"leaks,omitempty"`
 }
 
 // ReportBundle is one bundle with who signed it; Unverified says that nobody looked.
@@ -52,7 +60,9 @@ type ReportComponent struct {
 // reportPhase keeps the site as it was applied, and makes the report.
 //
 // INPUTS: all that the run knows. OUTPUTS: the site file on the first control plane,
-// without which hosts that leave later could not be reset; the report. Rerunning is
+// without which hosts that leave later could not be reset; the report, signed with the
+// site key, below the state folder of the machine that runs the installer, and its
+// entry in the hash-chained journal there. Rerunning is
 // safe: the same site is not written again.
 func reportPhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "report", Title: "write down what was done", Tasks: func(c *Cluster) []phase.Task {
@@ -63,9 +73,35 @@ func reportPhase() phase.Phase[*Cluster] {
 				}
 				return []bootstrap.File{{Path: sitePath, Mode: "0600", Content: c.Site.Raw}}
 			}, nil),
-			{What: "make the report", Quiet: true, Do: func(context.Context) error { c.setReport(c.makeReport()); return nil }},
+			{What: "sign the report", Quiet: true, Do: func(context.Context) error { return c.writeReport() }},
 		}
 	}}
+}
+
+// writeReport signs the report with the site key and notes it in the site's journal,
+// both on the machine that runs the installer.
+func (c *Cluster) writeReport() error {
+	r := c.makeReport()
+	key, err := sitekey.Load(filepath.Join(c.StateDir, "site"))
+	if err != nil {
+		return err
+	}
+	if key.Created {
+		c.Progress.Note("site key made: carry " + filepath.Join(c.StateDir, "site", sitekey.PublicName) + " out once")
+	}
+	dir := filepath.Join(c.StateDir, "reports")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the folder of reports: %w", err)
+	}
+	path := filepath.Join(dir, "install-"+strings.NewReplacer(":", "", "-", "").Replace(r.Time)+".json")
+	if err := key.WriteSigned(path, r); err != nil {
+		return err
+	}
+	if _, err := journal.Append(filepath.Join(c.StateDir, "journal.jsonl"), key, "install-applied", r); err != nil {
+		return err
+	}
+	c.setReport(r)
+	return nil
 }
 
 func (c *Cluster) setReport(r *Report) {
@@ -76,6 +112,9 @@ func (c *Cluster) setReport(r *Report) {
 
 func (c *Cluster) makeReport() *Report {
 	r := &Report{APIVersion: manifest.APIVersion, Kind: KindReport, Cluster: c.Site.Name, Time: time.Now().UTC().Format(time.RFC3339), Kubernetes: c.Set.Kubernetes}
+	c.mu.Lock()
+	r.Leaks = c.leaks
+	c.mu.Unlock()
 	for _, b := range c.Set.Bundles {
 		r.Bundles = append(r.Bundles, ReportBundle{Bundle: b.BundleDigest().String(), Release: b.Bundle().Release, Signer: b.Signer,
 			Unverified: b.Signer == "", Scan: string(b.Bundle().Scan.Verdict)})

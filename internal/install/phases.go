@@ -24,6 +24,7 @@ func Phases() []phase.Phase[*Cluster] {
 		storagePhase(),
 		harborPhase(),
 		componentsPhase(),
+		sealedPhase(),
 		reportPhase(),
 	}
 }
