@@ -13,6 +13,8 @@ import (
 
 func TestUsageErrors(t *testing.T) {
 	m := newMedium(t, true)
+	password := filepath.Join(t.TempDir(), "password")
+	ok(t, os.WriteFile(password, []byte("planted"), 0o600))
 	for name, args := range map[string][]string{
 		"unknown command":        {"bake"},
 		"verify nothing":         {"verify"},
@@ -22,6 +24,13 @@ func TestUsageErrors(t *testing.T) {
 		"certificate, no key":    {"serve", m.dir, "--key", m.pub, "--tls-cert", "x"},
 		"certificate, plain":     {"serve", m.dir, "--key", m.pub, "--tls-cert", "x", "--tls-key", "x", "--plain-http"},
 		"user without password":  {"push", m.dir, "--key", m.pub, "--to", "x", "--user", "x"},
+		"Harbor without TLS":     {"push", m.dir, "--key", m.pub, "--harbor", "http://harbor.site", "--user", "x", "--password-file", password},
+		"Harbor and a registry":  {"push", m.dir, "--key", m.pub, "--harbor", "https://harbor.site", "--to", "x", "--user", "x", "--password-file", password},
+		"Harbor, nobody":         {"push", m.dir, "--key", m.pub, "--harbor", "https://harbor.site"},
+		"no Harbor":              {"harbor", "status"},
+		"no such role":           {"harbor", "rotate", "--harbor", "https://harbor.site", "--user", "x", "--password-file", password, "--role", "root"},
+		"replicate nowhere":      {"replicate", "--harbor", "https://harbor.site", "--user", "x", "--password-file", password},
+		"replicate, no target":   {"replicate", "--to", "busan", "--on-push", "--harbor", "https://harbor.site", "--user", "x", "--password-file", password},
 		"a password as argument": {"push", m.dir, "--password", "x"},
 	} {
 		t.Run(name, func(t *testing.T) { expect(t, run(t, args...), cli.ExitUsage, "hint: ") })
