@@ -23,9 +23,9 @@ import (
 type inside struct {
 	// members are paths in an archive; folders those of kustomizations in one.
 	members, folders []string
-	// objects are those that patches change, in a file of manifests or in the first
-	// kustomization.
-	objects []manifest.Patch
+	// objects are those that patches change, by the folder of the kustomization that
+	// has them; "" for a file of manifests.
+	objects map[string][]manifest.Patch
 }
 
 // insides collects what the components of a release expect, by address.
@@ -33,7 +33,7 @@ func insides(set *manifest.ReleaseSet) map[string]*inside {
 	out := map[string]*inside{}
 	at := func(url string) *inside {
 		if out[url] == nil {
-			out[url] = &inside{}
+			out[url] = &inside{objects: map[string][]manifest.Patch{}}
 		}
 		return out[url]
 	}
@@ -56,11 +56,8 @@ func insides(set *manifest.ReleaseSet) map[string]*inside {
 					if folder != "" && !slices.Contains(in.folders, folder) {
 						in.folders = append(in.folders, folder)
 					}
-					if i == 0 {
-						in.objects = append(in.objects, s.Patches...)
-						if folder != "" { // objects stand in the step's own first folder
-							in.folders = append([]string{folder}, slices.DeleteFunc(in.folders, func(f string) bool { return f == folder })...)
-						}
+					if i == 0 { // any of the step's would do
+						in.objects[folder] = append(in.objects[folder], s.Patches...)
 					}
 				}
 			}
@@ -119,7 +116,7 @@ func (m *maker) content(address string) ([]byte, error) {
 	case strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz"):
 		return m.tarOf(address, in)
 	case strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml"):
-		return []byte(objects(address, in.objects)), nil
+		return []byte(objects(address, in.objects[""])), nil
 	}
 	return seed(address, 3000), nil
 }
@@ -160,13 +157,9 @@ func (m *maker) tarOf(address string, in *inside) ([]byte, error) {
 	for _, p := range in.members {
 		files[p] = seed(address+p, 1500)
 	}
-	for i, folder := range in.folders {
-		var patches []manifest.Patch
-		if i == 0 {
-			patches = in.objects
-		}
+	for _, folder := range in.folders {
 		files[path.Join(folder, "kustomization.yaml")] = []byte("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [objects.yaml]\n")
-		files[path.Join(folder, "objects.yaml")] = []byte(objects(address+folder, patches))
+		files[path.Join(folder, "objects.yaml")] = []byte(objects(address+folder, in.objects[folder]))
 	}
 	if len(files) == 0 {
 		files["README"] = seed(address, 200)
