@@ -31,6 +31,9 @@ func (l *Lab) Console(host string) string { return filepath.Join(l.hostDir(host)
 // On gives hosts power and returns when they answer over SSH. One that has power
 // is left alone.
 func (l *Lab) On(ctx context.Context, names ...string) error {
+	if err := l.waitUnplugged(ctx); err != nil {
+		return err
+	}
 	for _, name := range names {
 		h, err := l.Host(name)
 		if err != nil {
@@ -45,6 +48,32 @@ func (l *Lab) On(ctx context.Context, names ...string) error {
 		}
 	}
 	return l.WaitSSH(ctx, names...)
+}
+
+// waitUnplugged returns when the bridge has no ports of hosts without power: the
+// kernel takes them away a while after a host's last process, and until then its
+// next boot fails.
+func (l *Lab) waitUnplugged(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, bootDeadline)
+	defer stop()
+	for {
+		out, err := run(ctx, "ip", "-n", l.namespace(), "-o", "link", "show", "master", "br0")
+		if err != nil {
+			return err
+		}
+		powered := 0
+		for _, h := range l.Hosts {
+			if l.Powered(h.Name) {
+				powered++
+			}
+		}
+		if strings.Count(out, "\n") <= powered {
+			return nil
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("waiting for the network devices of hosts without power to go: %w: %s", err, out)
+		}
+	}
 }
 
 // start starts the supervisor of a host, which outlives this process.
