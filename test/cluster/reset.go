@@ -108,9 +108,10 @@ func (w *world) nothingHalf(ctx context.Context) error {
 // singleHost turns a bare host into a cluster with no site file, by the installer
 // that lies beside the bundle, on the host itself.
 func (w *world) singleHost(ctx context.Context) (string, error) {
-	names := w.site.names()
-	if err := w.lab.Cut(ctx, names...); err != nil {
-		return "", err
+	for _, h := range w.lab.Hosts { // room for another cluster
+		if err := w.lab.Cut(ctx, h.Name); err != nil {
+			return "", err
+		}
 	}
 	if err := w.addBare(ctx, "single", "10.77.0.50", ""); err != nil {
 		return "", err
@@ -122,8 +123,7 @@ func (w *world) singleHost(ctx context.Context) (string, error) {
 	if err := copyFile(w.pub(), filepath.Join(w.lab.Root("single"), "root/cosign.pub")); err != nil {
 		return "", err
 	}
-	// What this machine forces stands in place of what its kernel lacks: see docs/lab.md.
-	cmd, err := w.lab.SSHCommand(ctx, "single", "", "/root/media/install-linux-amd64", "apply", "/root/media", "--key", "/root/cosign.pub", "--progress", "none", "--allow-unscanned", "--lab")
+	cmd, err := w.lab.SSHCommand(ctx, "single", "", "/root/media/install-linux-amd64", "apply", "/root/media", "--key", "/root/cosign.pub", "--progress", "plain")
 	if err != nil {
 		return "", err
 	}

@@ -1,10 +1,10 @@
 #!/bin/bash
-# boot.sh NETNS HOSTNAME DIR TAG [NSPAWN-OPTION...]: boots DIR/root as a systemd host
-# on br0 of NETNS, in cgroups of its own named TAG. Becomes nspawn, whose process id
+# boot.sh NETNS HOSTNAME DIR TAG MACHINE [NSPAWN-OPTION...]: boots DIR/root as a systemd
+# host on br0 of NETNS, in cgroups of its own named TAG, as nspawn's MACHINE. Becomes nspawn, whose process id
 # is in DIR/nspawn.pid and which exits with 133 when the host reboots.
 set -euo pipefail
-netns=$1 name=$2 dir=$3 tag=$4
-shift 4
+netns=$1 name=$2 dir=$3 tag=$4 machine=$5
+shift 5
 
 # Trees of an earlier boot must go in all hierarchies: nspawn fails to hand over
 # what is left of one. Processes end a moment after nspawn does.
@@ -46,11 +46,14 @@ else
 	[ ! -d /sys/fs/cgroup/unified ] || enter /sys/fs/cgroup/unified
 fi
 
+# What is left of the network device of an earlier boot: see unplug.
+ip -n "$netns" link del "vb-$machine" 2>/dev/null || true
+
 echo $$ >"$dir/nspawn.pid"
 export SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_LOCK=0
 # The clock is this machine's: no host may set it. nsenter and not "ip netns exec",
 # which mounts /sys anew and hides the cgroups.
 exec nsenter --net="/run/netns/$netns" systemd-nspawn -D "$dir/root" --register=no --keep-unit \
-	--machine="$tag" --hostname="$name" --network-bridge=br0 \
+	--machine="$machine" --hostname="$name" --network-bridge=br0 \
 	--capability=all --drop-capability=CAP_SYS_TIME --console=pipe --resolv-conf=off --timezone=off --link-journal=no \
 	--bind=/dev/kmsg --kill-signal=SIGRTMIN+3 "$@" /usr/sbin/lab-init

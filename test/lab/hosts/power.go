@@ -3,6 +3,8 @@ package hosts
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,6 +25,13 @@ const bootDeadline = 90 * time.Second
 // tag names a host's cgroups and machine: unlike its name, unique on this machine.
 func (l *Lab) tag(host string) string { return "naru-" + l.Name + "-" + host }
 
+// machine is a host's name for nspawn, unique on this machine and short: the network
+// device is named after it, which may have 15 characters.
+func (l *Lab) machine(host string) string {
+	sum := sha256.Sum256([]byte(l.dir + "/" + host))
+	return "n" + hex.EncodeToString(sum[:4])
+}
+
 func (l *Lab) hostDir(host string) string { return filepath.Join(l.dir, "hosts", host) }
 
 // Console is the file that a host's console is written to.
@@ -31,9 +40,6 @@ func (l *Lab) Console(host string) string { return filepath.Join(l.hostDir(host)
 // On gives hosts power and returns when they answer over SSH. One that has power
 // is left alone.
 func (l *Lab) On(ctx context.Context, names ...string) error {
-	if err := l.waitUnplugged(ctx); err != nil {
-		return err
-	}
 	for _, name := range names {
 		h, err := l.Host(name)
 		if err != nil {
@@ -43,37 +49,26 @@ func (l *Lab) On(ctx context.Context, names ...string) error {
 			continue
 		}
 		l.step("booting " + name)
-		if err := l.start(h); err != nil {
+		if err := errors.Join(l.unplug(ctx, name), l.start(h)); err != nil {
 			return fmt.Errorf("booting %q: %w", name, err)
 		}
 	}
 	return l.WaitSSH(ctx, names...)
 }
 
-// waitUnplugged returns when the bridge has no ports of hosts without power: the
-// kernel takes them away a while after a host's last process, and until then its
-// next boot fails.
-func (l *Lab) waitUnplugged(ctx context.Context) error {
-	ctx, stop := context.WithTimeout(ctx, bootDeadline)
-	defer stop()
-	for {
-		out, err := run(ctx, "ip", "-n", l.namespace(), "-o", "link", "show", "master", "br0")
-		if err != nil {
+// unplug removes the network device of a host without power. The kernel would do it
+// by itself, but may take minutes, and until then the next boot fails.
+func (l *Lab) unplug(ctx context.Context, name string) error {
+	port := "vb-" + l.machine(name)
+	if _, err := run(ctx, "ip", "-n", l.namespace(), "link", "show", port); err != nil {
+		return nil // gone
+	}
+	if _, err := run(ctx, "ip", "-n", l.namespace(), "link", "del", port); err != nil {
+		if _, gone := run(ctx, "ip", "-n", l.namespace(), "link", "show", port); gone == nil {
 			return err
 		}
-		powered := 0
-		for _, h := range l.Hosts {
-			if l.Powered(h.Name) {
-				powered++
-			}
-		}
-		if strings.Count(out, "\n") <= powered {
-			return nil
-		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("waiting for the network devices of hosts without power to go: %w: %s", err, out)
-		}
 	}
+	return nil
 }
 
 // start starts the supervisor of a host, which outlives this process.
@@ -85,7 +80,7 @@ func (l *Lab) start(h Host) error {
 			return err
 		}
 	}
-	args := []string{filepath.Join(dir, "supervise.sh"), filepath.Join(dir, "boot.sh"), l.namespace(), h.Name, dir, l.tag(h.Name)}
+	args := []string{filepath.Join(dir, "supervise.sh"), filepath.Join(dir, "boot.sh"), l.namespace(), h.Name, dir, l.tag(h.Name), l.machine(h.Name)}
 	if h.SmallVar != "" {
 		if err := l.mountVar(h); err != nil {
 			return err
@@ -165,7 +160,7 @@ func (l *Lab) cut(ctx context.Context, name string) error {
 			return fmt.Errorf("cutting the power of %q: %w", name, err)
 		}
 	}
-	if err := l.killAll(ctx, name); err != nil {
+	if err := errors.Join(l.killAll(ctx, name), l.unplug(ctx, name)); err != nil {
 		return fmt.Errorf("cutting the power of %q: %w", name, err)
 	}
 	return errors.Join(remove(filepath.Join(l.hostDir(name), "pid")), remove(filepath.Join(l.hostDir(name), "nspawn.pid")))

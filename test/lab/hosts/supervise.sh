@@ -1,5 +1,5 @@
 #!/bin/bash
-# supervise.sh BOOT NETNS HOSTNAME DIR TAG [NSPAWN-OPTION...]: keeps a host running
+# supervise.sh BOOT NETNS HOSTNAME DIR TAG MACHINE [NSPAWN-OPTION...]: keeps a host running
 # over reboots until it is powered off, or this is killed.
 set -uo pipefail
 boot=$1 dir=$4
