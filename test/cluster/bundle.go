@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"naru/test/lab/content"
+	"naru/test/lab/layout"
+	"naru/test/lab/trivydb"
 	"naru/test/lab/upstream"
 )
 
@@ -89,7 +91,11 @@ func (w *world) buildBundle(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r, err := w.bundle(ctx, append(args, "--out", w.media())...)
+	database, err := w.scanDatabase()
+	if err != nil {
+		return "", err
+	}
+	r, err := w.bundle(ctx, append(args, "--db", database, "--java-db", "none", "--out", w.media())...)
 	if err != nil {
 		return "", err
 	}
@@ -111,6 +117,27 @@ func (w *world) buildBundle(ctx context.Context) (string, error) {
 		size += v.Size
 	}
 	return fmt.Sprintf("%d images, %d files, %d MB", built.Images, built.Files, size>>20), nil
+}
+
+// scanDatabase makes the lab's vulnerability database: install takes no bundle that
+// was never scanned, unless a site file says so.
+func (w *world) scanDatabase() (string, error) {
+	dir, to := w.path("trivydb"), w.path("trivydb-layout")
+	if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(to)); err != nil {
+		return "", err
+	}
+	if err := trivydb.Build(dir, trivydb.Default(), trivydb.Date()); err != nil {
+		return "", err
+	}
+	lw, err := layout.NewWriter(to)
+	if err != nil {
+		return "", err
+	}
+	if err := trivydb.Add(lw, trivydb.Ref, dir); err != nil {
+		return "", err
+	}
+	_, err = lw.Close()
+	return to, err
 }
 
 func (w *world) buildArgs(ctx context.Context) ([]string, error) {

@@ -79,7 +79,7 @@ func (w *world) writeSite(s site) (string, error) {
 	if s.vip != "" {
 		fmt.Fprintf(&b, "endpoint: {vip: %s}\n", s.vip)
 	}
-	b.WriteString("harbor: {mode: none}\nallowUnscanned: true\n" + machine + s.more)
+	b.WriteString("harbor: {mode: none}\n" + machine + s.more)
 	file := w.path("site.yaml")
 	return file, os.WriteFile(file, []byte(b.String()), 0o600)
 }
