@@ -83,7 +83,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	must(run(t, "bundle", "keygen", "--out-prefix", filepath.Join(dir, "cosign")))(t)
-	args := []string{"build", "--release", "demo", "--with", "host-packages", "--without", "pause,etcd,cni-plugins,base-images", "--profile", "full",
+	args := []string{"build", "--release", "demo", "--no-scan", "--profile", "minimal", "--with", "host-packages", "--without", "pause,cni-plugins",
 		"--key", filepath.Join(dir, "cosign.key"), "--out", s.bundle, "--cache", filepath.Join(dir, "cache"), "--ca-file", up.CAFile(), "--progress", "plain"}
 	for _, m := range up.RegistryMap() {
 		args = append(args, "--registry-map", m)
