@@ -14,13 +14,14 @@ import (
 
 // siteFlags are those of commands that work on a site with bundles.
 type siteFlags struct {
-	trust    cli.TrustFlags
-	progress cli.ProgressFlags
-	output   cli.OutputFlag
-	site     string
-	state    string
-	sel      phase.Selection
-	jobs     int
+	trust     cli.TrustFlags
+	progress  cli.ProgressFlags
+	output    cli.OutputFlag
+	site      string
+	state     string
+	sel       phase.Selection
+	unscanned bool
+	jobs      int
 }
 
 func (f *siteFlags) add(cmd *cobra.Command) {
@@ -30,6 +31,7 @@ func (f *siteFlags) add(cmd *cobra.Command) {
 	addSite(cmd, &f.site)
 	fl := cmd.Flags()
 	fl.StringVar(&f.state, "state", install.DefaultState, "folder of this machine for the site key, the journal, reports and what was verified")
+	fl.BoolVar(&f.unscanned, "allow-unscanned", false, "take a bundle that was built without a scan, as allowUnscanned of the site file")
 	fl.IntVarP(&f.jobs, "jobs", "j", 16, "hosts worked on at a time")
 	_ = cmd.MarkFlagDirname("state")
 }
@@ -97,7 +99,7 @@ func phaseList() string {
 func runApply(ctx context.Context, f siteFlags, paths []string, stdout, stderr io.Writer) (err error) {
 	obs := f.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
-	r, err := install.Apply(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, Select: f.sel, StateDir: f.state, Jobs: f.jobs, Progress: obs})
+	r, err := install.Apply(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, Select: f.sel, AllowUnscanned: f.unscanned, StateDir: f.state, Jobs: f.jobs, Progress: obs})
 	if err != nil {
 		return err
 	}

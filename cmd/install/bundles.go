@@ -57,7 +57,7 @@ func newBundlesAdd() *cobra.Command {
 func runBundlesAdd(ctx context.Context, f siteFlags, paths []string, stdout, stderr io.Writer) (err error) {
 	obs := f.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
-	list, err := install.AddBundles(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, StateDir: f.state, Progress: obs})
+	list, err := install.AddBundles(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, AllowUnscanned: f.unscanned, StateDir: f.state, Progress: obs})
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ type planResult struct {
 func runPlan(ctx context.Context, f siteFlags, paths []string, stdout, stderr io.Writer) (err error) {
 	obs := f.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
-	plan, probed, err := install.PlanSite(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, Select: f.sel, StateDir: f.state, Progress: obs})
+	plan, probed, err := install.PlanSite(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, Select: f.sel, AllowUnscanned: f.unscanned, StateDir: f.state, Progress: obs})
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ node it tries a pull of something that is not carried, which has to fail at once
 func runSealed(ctx context.Context, f siteFlags, paths []string, stdout, stderr io.Writer) (err error) {
 	obs := f.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
-	r, err := install.Sealed(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, StateDir: f.state, Progress: obs})
+	r, err := install.Sealed(ctx, install.ApplyOptions{Intake: f.trust.Options(paths, stderr), SiteFile: f.site, AllowUnscanned: f.unscanned, StateDir: f.state, Progress: obs})
 	if err != nil {
 		return err
 	}

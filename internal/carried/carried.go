@@ -92,6 +92,9 @@ func (s *Set) add(ctx context.Context, b *intake.Bundle, specs map[string]*manif
 		for _, spec := range content.Specs() {
 			take(&spec)
 		}
+		for _, system := range content.Systems {
+			s.takeSystem(&manifest.Distribution{DistributionSpec: system})
+		}
 	}
 	return nil
 }
@@ -122,9 +125,14 @@ func (s *Set) addSystem(ctx context.Context, b *intake.Bundle, name string) erro
 	if err != nil {
 		return err
 	}
+	s.takeSystem(d)
+	return nil
+}
+
+// takeSystem adds a distribution, in the place of an older one of its id.
+func (s *Set) takeSystem(d *manifest.Distribution) {
 	s.Systems = slices.DeleteFunc(s.Systems, func(have *manifest.Distribution) bool { return have.ID == d.ID })
 	s.Systems = append(s.Systems, d)
-	return nil
 }
 
 func (s *Set) addLock(ctx context.Context, b *intake.Bundle) error {

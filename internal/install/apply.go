@@ -25,6 +25,8 @@ type ApplyOptions struct {
 	// SiteFile is site.yaml; empty for this host alone.
 	SiteFile string
 	Select   phase.Selection
+	// AllowUnscanned takes bundles that were built without a scan, as the site file may.
+	AllowUnscanned bool
 	// StateDir is this machine's own: site key, journal, reports, and which bundles
 	// were verified.
 	StateDir string
@@ -118,6 +120,7 @@ func open(ctx context.Context, o ApplyOptions) (*Cluster, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	site.AllowUnscanned = site.AllowUnscanned || o.AllowUnscanned
 	bundles, err := intake.OpenAll(ctx, o.Intake)
 	if err != nil {
 		return nil, nil, err
