@@ -51,20 +51,18 @@ var scanOptions = types.ScanOptions{
 
 // detectTarget looks a target up, in the cache or in the database.
 func (s *run) detectTarget(ctx context.Context, i int) (*found, error) {
-	keys, err := s.targetKeys(ctx, i)
-	if err != nil {
-		return nil, err
-	}
-	path := s.resultPath(keys)
-	var f found
-	known, err := readJSON(path, &f)
-	if err != nil {
-		return nil, err
-	}
-	if !known {
-		if f, err = s.lookUp(ctx, i, keys); err != nil {
+	f := s.known[i]
+	if f == nil {
+		keys, err := s.targetKeys(ctx, i)
+		if err != nil {
 			return nil, err
 		}
+		looked, err := s.lookUp(ctx, i, keys)
+		if err != nil {
+			return nil, err
+		}
+		f = &looked
+		path := s.resultPath(i)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return nil, err
 		}
@@ -77,7 +75,7 @@ func (s *run) detectTarget(ctx context.Context, i int) (*found, error) {
 	if s.notes[i] != "" {
 		a.Note = s.notes[i]
 	}
-	return &f, nil
+	return f, nil
 }
 
 // targetKeys are the units of a target, with the system of packages before them.
@@ -96,16 +94,28 @@ func (s *run) targetKeys(ctx context.Context, i int) ([]string, error) {
 	return append([]string{key}, s.keys[i]...), err
 }
 
-// resultPath is where the result of a target is kept: by its units, the databases and
-// the scanner.
-func (s *run) resultPath(keys []string) string {
-	id, _ := json.Marshal(struct { //nolint:errchkjson // strings and a number
-		Scanner  string
-		Version  int
-		Database digest.Digest
-		Keys     []string
-	}{name, detectionVersion, s.opts.Database.Digest, keys})
-	return filepath.Join(s.opts.CacheDir, "results", s.opts.Database.Digest.Encoded(), digest.FromBytes(id).Encoded()+".json")
+// resultPath is where the result of a target is kept: by what it consists of, the
+// databases and the scanner, whose version says which analysers there are.
+func (s *run) resultPath(i int) string {
+	id := struct {
+		Scanner        string
+		Version        int
+		Database, Java digest.Digest
+		OS             scan.OS
+		Units          [][]digest.Digest
+	}{Scanner: name, Version: detectionVersion, Database: s.opts.Database.Digest, OS: s.targets[i].OS}
+	if s.opts.Java != nil {
+		id.Java = s.opts.Java.Digest
+	}
+	for _, g := range s.groups {
+		var ids []digest.Digest
+		for _, u := range g.units(i) {
+			ids = append(ids, u.id)
+		}
+		id.Units = append(id.Units, ids)
+	}
+	data, _ := json.Marshal(id) //nolint:errchkjson // strings and a number
+	return filepath.Join(s.opts.CacheDir, "results", s.opts.Database.Digest.Encoded(), digest.FromBytes(data).Encoded()+".json")
 }
 
 // lookUp asks Trivy what is known of the units.

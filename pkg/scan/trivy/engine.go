@@ -77,6 +77,10 @@ type run struct {
 	opts    scan.Options
 	targets []scan.Target
 	cache   *layerCache
+	// groups of analysers, in order.
+	groups []group
+	// known are the results of targets that the cache has, nil for the others.
+	known []*found
 	// keys are the cache keys of what each target consists of, in order.
 	keys [][]string
 	// notes say of a target what could not be scanned.
@@ -95,7 +99,27 @@ func newRun(targets []scan.Target, opts scan.Options) (*run, error) {
 	if opts.Java == nil {
 		s.warnings = append(s.warnings, "Java archives were not looked at: there is no Java database")
 	}
-	return s, s.initJava()
+	if err := s.initJava(); err != nil {
+		return s, err
+	}
+	s.groups = s.makeGroups()
+	return s, s.recall()
+}
+
+// recall finds the results that the cache has, so that nothing is loaded for them.
+func (s *run) recall() error {
+	s.known = make([]*found, len(s.targets))
+	for i := range s.targets {
+		var f found
+		ok, err := readJSON(s.resultPath(i), &f)
+		if err != nil {
+			return err
+		}
+		if ok {
+			s.known[i] = &f
+		}
+	}
+	return nil
 }
 
 // initJava points Trivy at the Java database, by the folder it expects.
@@ -131,21 +155,25 @@ var never = slices.Concat(analyzer.TypeLockfiles, []analyzer.Type{
 // analyse finds what is in every blob that the cache does not know. The three groups
 // run one after the other: Trivy's analysers take their options in package variables.
 func (s *run) analyse(ctx context.Context) error {
-	content := slices.Concat(never, analyzer.TypeConfigFiles, []analyzer.Type{analyzer.TypeRpmArchive})
-	if s.opts.Java == nil {
-		content = append(content, analyzer.TypeJar)
-	}
-	groups := []group{
-		{name: "content", disabled: content, units: s.contentUnits},
-		{name: "packages", disabled: allBut(analyzer.TypeDpkg, analyzer.TypeRpmArchive), units: s.packageUnits},
-		{name: "config", disabled: allBut(analyzer.TypeHelm, analyzer.TypeKubernetes), units: s.configUnits},
-	}
-	for _, g := range groups {
+	for _, g := range s.groups {
 		if err := s.analyseGroup(ctx, g); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// makeGroups lists the groups of analysers.
+func (s *run) makeGroups() []group {
+	content := slices.Concat(never, analyzer.TypeConfigFiles, []analyzer.Type{analyzer.TypeRpmArchive})
+	if s.opts.Java == nil {
+		content = append(content, analyzer.TypeJar)
+	}
+	return []group{
+		{name: "content", disabled: content, units: s.contentUnits},
+		{name: "packages", disabled: allBut(analyzer.TypeDpkg, analyzer.TypeRpmArchive), units: s.packageUnits},
+		{name: "config", disabled: allBut(analyzer.TypeHelm, analyzer.TypeKubernetes), units: s.configUnits},
+	}
 }
 
 // allBut lists every analyser that is not among keep.

@@ -41,6 +41,9 @@ func (s *run) analyseGroup(ctx context.Context, g group) error {
 	all := &unitImage{ctx: ctx, name: g.name, units: map[v1.Hash]unit{}, onOpen: s.opts.OnBlob}
 	ids := make([][]v1.Hash, len(s.targets))
 	for i := range s.targets {
+		if s.known[i] != nil {
+			continue
+		}
 		for _, u := range g.units(i) {
 			h, err := v1.NewHash(u.id.String())
 			if err != nil {
