@@ -113,7 +113,9 @@ func (w *world) singleHost(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	if err := w.addBare(ctx, "single", "10.77.0.50", ""); err != nil {
+	// A disk of its own: with no site file to say otherwise, its kubelet goes by the
+	// shares of the disk that are free, and the hosts share this machine's.
+	if err := w.addBare(ctx, "single", "10.77.0.50", "12G"); err != nil {
 		return "", err
 	}
 	root := filepath.Join(w.lab.Root("single"), "root/media")
