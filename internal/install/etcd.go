@@ -119,12 +119,12 @@ type SnapshotError struct{ Why string }
 
 func (e *SnapshotError) Error() string { return "taking a snapshot of etcd: " + e.Why }
 
-// snapshot keeps a copy of etcd on the first control plane and returns where. etcd
+// snapshot keeps a copy of etcd on the first control plane. etcd
 // ends a snapshot with its SHA-256, which is checked before the copy counts.
-func (c *Cluster) snapshot(ctx context.Context, why string) (string, error) {
+func (c *Cluster) snapshot(ctx context.Context, why string) error {
 	body, err := c.etcdCall(ctx, "/v3/maintenance/snapshot", struct{}{})
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = body.Close() }()
 	const dir = bootstrap.StateDir + "/etcd"
@@ -132,13 +132,13 @@ func (c *Cluster) snapshot(ctx context.Context, why string) (string, error) {
 	s := &snapshotReader{dec: json.NewDecoder(body), sum: sha256.New()}
 	_, err = c.keeper().Runner.Run(ctx, bootstrap.Command{Argv: []string{"/bin/sh", "-euc", `umask 077; install -d -m 0700 "$1"; cat >"$2.part"; sync "$2.part"`, "naru", dir, to}, Stdin: s, Secret: true})
 	if err = errors.Join(err, s.check()); err != nil {
-		return "", err
+		return err
 	}
 	_, err = c.keeper().Script(ctx, `mv -f "$2.part" "$2"
 ls -1t "$1"/*.db | tail -n "+$3" | while read -r f; do rm -f "$f"; done
 rm -f "$1"/*.part`, dir, to, fmt.Sprint(snapshotsKept+1))
 	c.Progress.Note(fmt.Sprintf("etcd: snapshot %s:%s, %s", c.keeper().Name, to, why))
-	return to, err
+	return err
 }
 
 // snapshotReader joins the pieces of a snapshot, hashing all but the hash at the end.

@@ -44,7 +44,7 @@ func controlPlanePhase() phase.Phase[*Cluster] {
 			tasks = append(tasks, phase.Task{Host: h.Name, What: "kubeadm join as control plane", Deadline: 15 * time.Minute,
 				Done: func(ctx context.Context) (bool, error) { return kubeadmDone(ctx, h) },
 				Do: func(ctx context.Context) error {
-					if _, err := c.snapshot(ctx, "before "+h.Name+" joins"); err != nil {
+					if err := c.snapshot(ctx, "before "+h.Name+" joins"); err != nil {
 						return err
 					}
 					return c.joinHost(ctx, h)

@@ -121,7 +121,7 @@ func (c *Cluster) left(ctx context.Context) ([]leaver, error) {
 
 func (c *Cluster) takeOut(ctx context.Context, l leaver) error {
 	if l.controlPlane {
-		if _, err := c.snapshot(ctx, "before "+l.name+" leaves"); err != nil {
+		if err := c.snapshot(ctx, "before "+l.name+" leaves"); err != nil {
 			return err
 		}
 	}

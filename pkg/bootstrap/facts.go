@@ -121,7 +121,6 @@ func (h *Host) Gather(ctx context.Context) (*HostFacts, error) {
 var ociArch = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
 
 func (f *HostFacts) set(key, value, address string, before time.Time) {
-	number := func() int64 { n, _ := strconv.ParseInt(value, 10, 64); return n }
 	texts := map[string]*string{"os": &f.OS, "version": &f.Version, "pretty": &f.Pretty, "kernel": &f.Kernel, "hostname": &f.Hostname,
 		"machine": &f.MachineID, "ours": &f.Ours, "selinux": &f.SELinux}
 	lists := map[string]*[]string{"runtime": &f.Runtimes, "firewall": &f.Firewalls, "left": &f.Leftovers, "missing": &f.Missing,
@@ -140,6 +139,12 @@ func (f *HostFacts) set(key, value, address string, before time.Time) {
 		*p = true
 		return
 	}
+	f.setNumber(key, value, address, before)
+}
+
+// setNumber takes the keys whose values are not taken as they are.
+func (f *HostFacts) setNumber(key, value, address string, before time.Time) {
+	number := func() int64 { n, _ := strconv.ParseInt(value, 10, 64); return n }
 	switch key {
 	case "time":
 		if sec, err := strconv.ParseFloat(value, 64); err == nil {

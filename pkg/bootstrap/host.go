@@ -84,6 +84,3 @@ func (h *Host) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	}
 	return r.Stdout, nil
 }
-
-// Address6 tells whether the host's address is one of IPv6.
-func (h *Host) address6() bool { return strings.Contains(h.Address, ":") }
