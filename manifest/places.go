@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -45,6 +46,7 @@ func (p *Places) note(n *yaml.Node, path string) {
 func (p *Places) Errorf(path, format string, args ...any) *SourceError {
 	p.doc.errs = nil
 	p.doc.errorf(path, format, args...)
-	e, _ := p.doc.errs[0].(*SourceError) // errorf adds no other
+	var e *SourceError
+	errors.As(p.doc.err(), &e) // errorf adds no other kind
 	return e
 }

@@ -126,6 +126,10 @@ func (s *Step) validate(doc *document, at string, c *ComponentSpec) {
 		}
 	}
 	s.validateTemplates(doc, at)
+	s.validateWaits(doc, at)
+}
+
+func (s *Step) validateWaits(doc *document, at string) {
 	for i, w := range s.Wait {
 		if w.Kind == "" || w.For == "" || (w.Name != "" && w.Selector != "") {
 			doc.errorf(fmt.Sprintf("%s.wait[%d]", at, i), "step %q: a wait needs kind and for, and a name or a selector, not both", s.Name)

@@ -46,7 +46,7 @@ func (t texts) State(s manifest.FindingState) string       { return t["state."+s
 func (t texts) Verdict(v manifest.ScanVerdict) string      { return t["verdict."+string(v)] }
 func (t texts) Exception(s manifest.ExceptionState) string { return t["exception."+string(s)] }
 
-var korean = texts{
+var korean = texts{ //nolint:gosec // words for the page, no credentials
 	"heading": "반입 자산 목록 및 보안 점검 결과서", "subtitle": "폐쇄망 반입용 소프트웨어 번들",
 	"summary": "1. 반입 개요", "release": "릴리스", "profile": "구성", "bundleId": "번들 식별자 (SHA-256)", "created": "작성 일시 (UTC)",
 	"builder": "작성 도구", "platforms": "대상 플랫폼", "distributions": "대상 운영체제", "networkClass": "대상 망 등급 (N2SF)",
@@ -85,7 +85,7 @@ var korean = texts{
 	"exception.used": "적용됨", "exception.unused": "해당 없음", "exception.expired": "만료됨",
 }
 
-var english = texts{
+var english = texts{ //nolint:gosec // words for the page, no credentials
 	"heading": "Carry-in assets and security findings", "subtitle": "Software bundle for a network without internet",
 	"summary": "1. Overview", "release": "Release", "profile": "Profile", "bundleId": "Bundle (SHA-256)", "created": "Built (UTC)",
 	"builder": "Built with", "platforms": "Platforms", "distributions": "Operating systems", "networkClass": "Network class (N2SF)",

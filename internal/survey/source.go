@@ -32,7 +32,8 @@ func (e *NoDatabaseError) Error() string {
 func Carried(ctx context.Context, blobs scan.Blobs, index ocispec.Index, cacheDir string) (database, java *scan.Database, err error) {
 	for _, d := range index.Manifests {
 		var into **scan.Database
-		name, ref := "", d.Annotations[ocispec.AnnotationRefName]
+		var name string
+		ref := d.Annotations[ocispec.AnnotationRefName]
 		switch ref {
 		case scan.DefaultDatabase:
 			name, into = manifest.DatabaseVulnerability, &database

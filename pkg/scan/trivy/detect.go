@@ -176,7 +176,7 @@ func (f *found) vulnerability(v types.DetectedVulnerability, target string) {
 		adv.Published = v.PublishedDate.UTC().Format(time.DateOnly)
 	}
 	f.note(v.VulnerabilityID, adv)
-	out := manifest.Finding{Class: manifest.ClassVulnerability, ID: v.VulnerabilityID, Severity: severity(v.Severity),
+	out := manifest.Finding{Class: manifest.ClassVulnerability, ID: v.VulnerabilityID, Severity: severity(v.Severity), //nolint:staticcheck // what the judgement compares is Trivy's own choice of severity
 		Package: v.PkgName, Installed: v.InstalledVersion, Fixed: v.FixedVersion, Target: cmp.Or(v.PkgPath, target)}
 	if v.PkgIdentifier.PURL != nil {
 		out.PURL = v.PkgIdentifier.PURL.String()

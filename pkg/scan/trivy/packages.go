@@ -69,7 +69,8 @@ func (s *run) describePackage(ctx context.Context, b scan.Blob) (io.ReadCloser, 
 		return nil, err
 	}
 	defer func() { _ = r.Close() }()
-	name, data := "", []byte(nil)
+	var name string
+	var data []byte
 	if packageFamily(b.Name) == manifest.FamilyDeb {
 		name = "var/lib/dpkg/status.d/" + path.Base(b.Name)
 		data, err = debStatus(r)

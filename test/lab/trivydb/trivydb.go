@@ -125,7 +125,7 @@ func put(tx *bolt.Tx, advisories []Advisory) error {
 		if err != nil {
 			return err
 		}
-		v := types.Vulnerability{Title: a.Title, Severity: a.Severity.String(), PublishedDate: &published,
+		v := types.Vulnerability{Title: a.Title, Severity: a.Severity.String(), PublishedDate: &published, //nolint:staticcheck // as the database still has it
 			VendorSeverity: types.VendorSeverity{vulnerability.NVD: a.Severity, vulnerability.GHSA: a.Severity},
 			References:     []string{"https://nvd.nist.gov/vuln/detail/" + a.CVE}}
 		if err := dbc.PutVulnerability(tx, a.CVE, v); err != nil {
