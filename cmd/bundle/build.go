@@ -180,6 +180,9 @@ func printBuild(w io.Writer, r *build.Result) error {
 	if len(r.Pulled) > 0 {
 		rows = append(rows, []string{"also", "required by others: " + strings.Join(r.Pulled, ", ")})
 	}
+	if len(r.NotCarried) > 0 {
+		rows = append(rows, []string{"NOT CARRIED", "to be supplied by you: " + strings.Join(r.NotCarried, ", ") + " (bundle releases show says how)"})
+	}
 	state := "written"
 	if r.UpToDate {
 		state = "up to date, nothing to do"

@@ -109,7 +109,9 @@ type Result struct {
 	Fetched  int64    `json:"fetched"` // bytes asked of the network for layers
 	Volumes  []Volume `json:"volumes,omitempty"`
 	Pulled   []string `json:"pulledIn,omitempty"` // components that only requires asked for
-	Scan     string   `json:"scan"`
+	// NotCarried are the selected components whose content the user has to supply.
+	NotCarried []string `json:"notCarried,omitempty"`
+	Scan       string   `json:"scan"`
 	// Discovery is what the charts and manifests showed; nil where there are none.
 	Discovery *discover.Report `json:"discovery,omitempty"`
 	// Fingerprint is that of the signing key.

@@ -49,7 +49,19 @@ func (r *run) load(context.Context) error {
 		return err
 	}
 	r.dropUnselected()
+	r.noteSupplied()
 	return nil
+}
+
+// noteSupplied says which components are selected and carry nothing, since only
+// the user may bring their content, and what to put where.
+func (r *run) noteSupplied() {
+	for _, c := range r.selection.Components {
+		if c.Supply == manifest.SupplyUser {
+			r.result.NotCarried = append(r.result.NotCarried, c.ID)
+			r.opts.Progress.Note(fmt.Sprintf("WARNING: %s is not carried: %s", c.ID, c.SupplyNote))
+		}
+	}
 }
 
 func loadContent(path string) (*manifest.Content, error) {
