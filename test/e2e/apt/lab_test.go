@@ -118,7 +118,7 @@ func (s *site) inside(args ...string) []string {
 func (s *site) serve(t *testing.T, bundle string, sealed bool) (addr, ca string) {
 	t.Helper()
 	state := must(os.MkdirTemp(s.dir, "state"))(t)
-	args := []string{filepath.Join(*bin, "install"), "serve", bundle, "--key", s.pub, "--state", state, "--listen", "127.0.0.1:0", "--progress", "none"}
+	args := []string{filepath.Join(*bin, "install"), "serve", bundle, "--key", s.pub, "--state", state, "--listen", "127.0.0.1:0", "--progress", "none", "--allow-unscanned"}
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	if sealed {
 		cmd = exec.CommandContext(t.Context(), "nsenter", s.inside(args...)...)
