@@ -8,6 +8,7 @@ import (
 	"naru/internal/install"
 	"naru/internal/intake"
 	"naru/internal/phase"
+	"naru/pkg/archive"
 	"naru/pkg/bootstrap"
 	"naru/pkg/mirror/push"
 	"naru/pkg/serve"
@@ -65,6 +66,8 @@ func judgeSite(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitSealed, Hint: "remove what is named, or carry it: build a bundle with it"}, true
 	case cli.As[*carried.MissingError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "build the bundle with what is missing"}, true
+	case cli.As[*archive.DamagedError](err), cli.As[*archive.MissingVolumeError](err), cli.As[*intake.UnscannedError](err):
+		return cli.Verdict{}, false // of the bundle, wherever it was noticed: every program knows these
 	case cli.As[*phase.Error](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "run the same command again to go on from there; install logs gathers what explains it"}, true
 	}

@@ -3,7 +3,10 @@ package install
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
+	"naru/internal/carried"
 	"naru/internal/intake"
 	"naru/internal/phase"
 	"naru/manifest"
@@ -45,8 +48,42 @@ func (c *Cluster) checkCarried(ctx context.Context) error {
 			}
 		}
 	}
-	if c.Component("kubernetes") == nil {
+	k := c.Component("kubernetes")
+	if k == nil {
 		errs = append(errs, &ComponentError{ID: "kubernetes", Have: componentIDs(c.Components)})
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(errs, checkControlPlaneImages(k))...)
+}
+
+// controlPlaneImages are those that kubeadm starts a cluster from, whatever a release
+// lists: without one of them init fails when hosts were changed already. Those
+// marked true have the version of Kubernetes, the others one that goes with it.
+func controlPlaneImages() map[string]bool {
+	return map[string]bool{
+		"registry.k8s.io/kube-apiserver": true, "registry.k8s.io/kube-controller-manager": true, "registry.k8s.io/kube-scheduler": true,
+		"registry.k8s.io/kube-proxy": true, "registry.k8s.io/coredns/coredns": false, "registry.k8s.io/etcd": false, "registry.k8s.io/pause": false,
+	}
+}
+
+// checkControlPlaneImages finds images that kubeadm needs and the component lacks.
+func checkControlPlaneImages(k *manifest.ComponentSpec) error {
+	needed, have := controlPlaneImages(), map[string]bool{}
+	for _, img := range k.Images {
+		if r, err := manifest.ParseReference(img.Ref); err == nil {
+			name := r.Host + "/" + r.Repository
+			have[name], have[name+":"+r.Tag] = true, true
+		}
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(needed)) {
+		want := name
+		if needed[name] {
+			want += ":v" + k.Version
+		}
+		if !have[want] {
+			errs = append(errs, &carried.MissingError{What: "image " + want + ", which kubeadm starts the cluster from"})
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -21,6 +21,8 @@ type refusal struct {
 	// host is the one that the case is about, beside cp1; prepare and restore are
 	// command lines on it.
 	host, prepare, restore string
+	// code is the exit code that docs/cli.md gives.
+	code int
 	// site changes the site file; media is another bundle.
 	site  func(*world, site) (site, error)
 	media string
@@ -37,21 +39,21 @@ dpkg-deb -b $d/p $d/p.deb >/dev/null; dpkg -i $d/p.deb >/dev/null; apt-mark hold
 
 func refusalCases() []refusal {
 	return []refusal{
-		{name: "wrong host key", words: []string{"cp2", "key"}, host: "cp2", site: (*world).wrongHostKey},
-		{name: "wrong sudo", words: []string{"w1", "sudo"}, host: "w1", site: func(_ *world, s site) (site, error) {
+		{name: "wrong host key", code: 21, words: []string{"cp2", "key"}, host: "cp2", site: (*world).wrongHostKey},
+		{name: "wrong sudo", code: 21, words: []string{"w1", "sudo"}, host: "w1", site: func(_ *world, s site) (site, error) {
 			return s.edit("w1", func(h *siteHost) { h.more = ", ssh: {user: guest}" }), nil
 		}},
-		{name: "port taken", words: []string{"cp1", "6443"}, host: "cp1",
+		{name: "port taken", code: 20, words: []string{"cp1", "6443"}, host: "cp1",
 			prepare: "systemd-run -q --unit=taken systemd-socket-activate -l 6443 cat; sleep 0.5", restore: "systemctl stop taken"},
-		{name: "clock 10 minutes off", words: []string{"cp2", "clock"}, host: "cp2", prepare: clockWrapper, restore: "mv /usr/bin/date.lab /usr/bin/date"},
-		{name: "no default route", words: []string{"w1", "default route"}, host: "w1",
+		{name: "clock 10 minutes off", code: 20, words: []string{"cp2", "clock"}, host: "cp2", prepare: clockWrapper, restore: "mv /usr/bin/date.lab /usr/bin/date"},
+		{name: "no default route", code: 20, words: []string{"w1", "default route"}, host: "w1",
 			prepare: "ip route del default", restore: "ip route add default via " + hosts.Gateway + " dev host0"},
-		{name: "disk too small", words: []string{"small", "/var/lib"}, site: func(_ *world, s site) (site, error) {
+		{name: "disk too small", code: 20, words: []string{"small", "/var/lib"}, site: func(_ *world, s site) (site, error) {
 			return s.with(siteHost{name: "small", addr: "10.77.0.60", roles: "worker"}), nil
 		}},
-		{name: "conflicting package", words: []string{"lb1", "haproxy"}, host: "lb1", prepare: conflict, restore: "dpkg --force-all -P site-proxy >/dev/null"},
-		{name: "tampered bundle", media: "tampered"},
-		{name: "bundle without a needed image", words: []string{"registry.k8s.io/etcd"}, media: "lacking"},
+		{name: "conflicting package", code: 20, words: []string{"lb1", "haproxy"}, host: "lb1", prepare: conflict, restore: "dpkg --force-all -P site-proxy >/dev/null"},
+		{name: "tampered bundle", code: 5, media: "tampered"},
+		{name: "bundle without a needed image", code: 5, words: []string{"registry.k8s.io/etcd"}, media: "lacking"},
 	}
 }
 
@@ -157,8 +159,8 @@ func (w *world) refused(ctx context.Context, c refusal) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.code <= 0 {
-		return fmt.Errorf("exit code %d, want a refusal: %s", r.code, last(r.all(), 2000))
+	if r.code != c.code {
+		return fmt.Errorf("exit code %d, want %d: %s", r.code, c.code, last(r.all(), 2000))
 	}
 	for _, word := range c.words {
 		if !strings.Contains(r.all(), word) {
