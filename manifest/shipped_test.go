@@ -124,6 +124,27 @@ func TestFullProfile(t *testing.T) {
 	}
 }
 
+// TestUnsealedByHand: what somebody has to unseal is not waited for, or no run would get
+// past it.
+func TestUnsealedByHand(t *testing.T) {
+	for _, name := range []string{"2025.1", "2025.2"} {
+		set, err := LoadRelease(EmbeddedReleases(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range set.Specs["vault"].Steps {
+			if len(s.Wait) == 0 {
+				t.Errorf("release %q: step %q waits for all workloads of its chart", name, s.Name)
+			}
+			for _, w := range s.Wait {
+				if w.Kind == "StatefulSet" && w.For != "exists" {
+					t.Errorf("release %q: step %q waits for %s %s to be %s", name, s.Name, w.Kind, w.Name, w.For)
+				}
+			}
+		}
+	}
+}
+
 // TestSupplyFiles: the files that docs give to start from are good ones.
 func TestSupplyFiles(t *testing.T) {
 	files, err := filepath.Glob("../docs/supply/*.yaml")
