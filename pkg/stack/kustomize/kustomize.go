@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -138,12 +140,53 @@ type kustomization struct {
 	Bases      []string `json:"bases"`
 	Components []string `json:"components"`
 	CRDs       []string `json:"crds"`
+	// These are paths, or YAML in their place.
+	Generators   []string `json:"generators"`
+	Transformers []string `json:"transformers"`
+	Validators   []string `json:"validators"`
 	// HelmCharts would be pulled and rendered by a program outside.
 	HelmCharts []struct {
 		Name string `json:"name"`
 		Repo string `json:"repo"`
 	} `json:"helmCharts"`
+	// The rest are files: kustomize asks the network for one that is named by its URL.
+	Configurations        []string            `json:"configurations"`
+	PatchesStrategicMerge []string            `json:"patchesStrategicMerge"`
+	Patches               []pathed            `json:"patches"`
+	PatchesJSON6902       []pathed            `json:"patchesJson6902"`
+	Replacements          []pathed            `json:"replacements"`
+	OpenAPI               pathed              `json:"openapi"`
+	ConfigMapGenerator    []generatorArgument `json:"configMapGenerator"`
+	SecretGenerator       []generatorArgument `json:"secretGenerator"`
 }
+
+// pathed names a file, or holds in other fields what would be in it.
+type pathed struct {
+	Path string `json:"path"`
+}
+
+// generatorArgument names the files that a ConfigMap or Secret is made of, each as
+// "path" or "key=path".
+type generatorArgument struct {
+	Files []string `json:"files"`
+	Envs  []string `json:"envs"`
+	Env   string   `json:"env"`
+}
+
+// files are those that k names in any way but as a resource.
+func (k *kustomization) files() []string {
+	out := slices.Concat(k.Configurations, k.PatchesStrategicMerge, []string{k.OpenAPI.Path})
+	for _, p := range slices.Concat(k.Patches, k.PatchesJSON6902, k.Replacements) {
+		out = append(out, p.Path)
+	}
+	for _, g := range slices.Concat(k.ConfigMapGenerator, k.SecretGenerator) {
+		out = append(append(append(out, g.Env), g.Envs...), g.Files...)
+	}
+	return out
+}
+
+// remoteRE finds what kustomize takes for the address of a file, alone or behind a key.
+var remoteRE = regexp.MustCompile(`(?i)^\s*([^=\s]*=)?https?:`)
 
 // check follows what the kustomization in dir names and refuses what is not there,
 // since kustomize itself would take it for the address of a Git server.
@@ -163,10 +206,16 @@ func (t *Tree) check(dir string, seen map[string]bool) error {
 	for _, c := range k.HelmCharts {
 		return &RemoteError{Path: file, Base: path.Join(c.Repo, c.Name)}
 	}
-	for _, list := range [][]string{k.Resources, k.Bases, k.Components, k.CRDs} {
+	for _, name := range k.files() {
+		if remoteRE.MatchString(name) {
+			return &RemoteError{Path: file, Base: name}
+		}
+	}
+	for _, list := range [][]string{k.Resources, k.Bases, k.Components, k.CRDs, k.Generators, k.Transformers, k.Validators} {
 		for _, base := range list {
 			at := path.Join(dir, base)
 			switch {
+			case strings.Contains(base, "\n"): // YAML, in place of a path
 			case strings.Contains(base, "://") || !t.fs.Exists(at):
 				return &RemoteError{Path: file, Base: base}
 			case t.fs.IsDir(at):

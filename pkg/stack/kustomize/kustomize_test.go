@@ -54,6 +54,14 @@ var tree = map[string]string{
 	"git/kustomization.yaml":       "resources: [github.com/example/base]\n",
 	"chart/kustomization.yaml":     "helmCharts: [{name: c, repo: https://example.com}]\n",
 	"outside/kustomization.yaml":   "resources: [../../../etc]\n",
+	"patch/kustomization.yaml":     "resources: [../base]\npatches: [{path: \"http://127.0.0.1:1/p.yaml\"}]\n",
+	"merge/kustomization.yaml":     "resources: [../base]\npatchesStrategicMerge: [\"http://127.0.0.1:1/p.yaml\"]\n",
+	"config/kustomization.yaml":    "configMapGenerator: [{name: c, files: [\"k=http://127.0.0.1:1/f\"]}]\n",
+	"secret/kustomization.yaml":    "secretGenerator: [{name: c, envs: [\"HTTP://127.0.0.1:1/f\"]}]\n",
+	"openapi/kustomization.yaml":   "resources: [../base]\nopenapi: {path: \"http://127.0.0.1:1/s.json\"}\n",
+	"change/kustomization.yaml":    "resources: [../base]\ntransformers: [github.com/example/base]\n",
+	"nested/kustomization.yaml":    "resources: [../base]\ngenerators: [../config]\n",
+	"inline/kustomization.yaml":    "resources: [../base]\ntransformers:\n  - |-\n    apiVersion: builtin\n    kind: PrefixTransformer\n    metadata: {name: p}\n    prefix: x-\n    fieldSpecs: [{path: metadata/name}]\n",
 }
 
 func TestBuild(t *testing.T) {
@@ -81,7 +89,7 @@ func TestRemote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{"remote", "git", "chart", "outside"} {
+	for _, at := range []string{"remote", "git", "chart", "outside", "patch", "merge", "config", "secret", "openapi", "change", "nested"} {
 		_, err := got.Build(at)
 		var remote *kustomize.RemoteError
 		if !errors.As(err, &remote) {
@@ -90,6 +98,17 @@ func TestRemote(t *testing.T) {
 	}
 	if _, err := got.Build("nowhere"); err == nil {
 		t.Error("a folder that is not there was built")
+	}
+}
+
+// TestInline: YAML in place of a path is no address.
+func TestInline(t *testing.T) {
+	got, err := kustomize.Read(pack(t, true, tree), "top-1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := got.Build("inline"); err != nil || !strings.Contains(string(out), "name: x-a") {
+		t.Errorf("%s, %v", out, err)
 	}
 }
 
