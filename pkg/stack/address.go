@@ -12,8 +12,9 @@ import (
 	"naru/pkg/stack/chart"
 )
 
-// addressRE finds URLs that something may call.
-var addressRE = regexp.MustCompile(`(?i)\b(?:https?|grpcs?|wss?|ftp|git|ssh|oci|s3|ldaps?)://[^\s"'<>\x60,;)\]}]+`)
+// addressRE finds URLs that something may call. The brackets of an IPv6 address belong
+// to it; others end it.
+var addressRE = regexp.MustCompile(`(?i)\b(?:https?|grpcs?|wss?|ftp|git|ssh|oci|s3|ldaps?)://(?:\[[0-9a-f:.]+\][^\s"'<>\x60,;)\]}]*|[^\s"'<>\x60,;)\]}]+)`)
 
 // values looks at what the steps give their charts.
 func (s *sealer) values() error {

@@ -144,6 +144,12 @@ var unlooked = []string{
 	"nodes", "componentstatuses", "podtemplates", "csinodes", "volumeattachments", "certificatesigningrequests", "apiservices", "flowschemas", "prioritylevelconfigurations",
 }
 
+// passedOver tells Kubernetes' own resources that are not looked at. A custom resource
+// is looked at whatever it is called.
+func passedOver(group, resource string) bool {
+	return group == "metrics.k8s.io" || !custom(group) && slices.Contains(unlooked, resource)
+}
+
 // cluster looks at every object that can be listed.
 func (s *sealer) cluster(ctx context.Context) error {
 	lists, err := s.discovery.ServerPreferredResources()
@@ -160,7 +166,7 @@ func (s *sealer) cluster(ctx context.Context) error {
 			return err
 		}
 		for _, r := range list.APIResources {
-			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "get") || strings.Contains(r.Name, "/") || slices.Contains(unlooked, r.Name) || gv.Group == "metrics.k8s.io" {
+			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "get") || strings.Contains(r.Name, "/") || passedOver(gv.Group, r.Name) {
 				continue
 			}
 			if err := s.resources(ctx, gv.WithResource(r.Name), custom(gv.Group)); err != nil {

@@ -59,6 +59,20 @@ func TestHolds(t *testing.T) {
 	}
 }
 
+// TestPassedOver: a custom resource is looked at though a resource of Kubernetes has its
+// name.
+func TestPassedOver(t *testing.T) {
+	for at, want := range map[[2]string]bool{
+		{"", "secrets"}: true, {"", "events"}: true, {"events.k8s.io", "events"}: true, {"discovery.k8s.io", "endpointslices"}: true, {"metrics.k8s.io", "pods"}: true,
+		{"apiregistration.k8s.io", "apiservices"}: true, {"", "pods"}: false, {"", "configmaps"}: false, {"apps", "deployments"}: false,
+		{"example.com", "events"}: false, {"example.com", "nodes"}: false, {"gateway.networking.k8s.io", "gateways"}: false,
+	} {
+		if got := passedOver(at[0], at[1]); got != want {
+			t.Errorf("%v: %v", at, got)
+		}
+	}
+}
+
 func TestOwnHostsAndAllowances(t *testing.T) {
 	s := &sealer{found: map[string]*Finding{}, facts: manifest.SampleFacts("r", "1.33.0", nil)}
 	s.Components = []*manifest.ComponentSpec{{ID: "c", Allow: []manifest.Allowance{{URL: "https://kubernetes.io/docs"}, {URL: "grafana.com"}}}}
@@ -70,6 +84,7 @@ func TestOwnHostsAndAllowances(t *testing.T) {
 		"https://kubernetes.io/docs": true, "https://kubernetes.io/docs/x": true, "https://grafana.com/x": true, "https://stats.grafana.com": true,
 		"https://kubernetes.io/": false, "https://kubernetes.io/docs-x": false, "https://notgrafana.com": false, "https://8.8.8.8/dns": false, "https://example.org": false,
 		"https://svc.example.org": false, "git://github.com/a/b": false,
+		"https://[2001:db8::8]/x": false, "grpc://[2606:4700::1]:443": false, "https://[fd00::5]:6443/x": true,
 	} {
 		clear(s.found)
 		s.urls("ConfigMap a/b", "", map[string]any{"data": "see " + url + " or not\n# https://comment.example.org\n"})
