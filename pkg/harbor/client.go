@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -37,6 +38,8 @@ type Options struct {
 	CAFiles []string
 	// UserAgent of requests.
 	UserAgent string
+	// Timeout bounds a request of the API with its whole answer; 5 min if 0.
+	Timeout time.Duration
 	// Transport carries requests in place of one that New makes; tests record and
 	// replay with it. CAFiles are then not read.
 	Transport http.RoundTripper
@@ -69,7 +72,10 @@ func New(o Options) (*Client, error) {
 			return nil, err
 		}
 	}
-	transport = &header{next: transport, userAgent: o.UserAgent}
+	if o.Timeout <= 0 {
+		o.Timeout = answerTimeout
+	}
+	transport = &header{next: transport, userAgent: o.UserAgent, timeout: o.Timeout}
 	c := &Client{base: base, user: o.User, password: o.Password, transport: transport}
 	api := *base
 	api.Path = apiPath
@@ -136,20 +142,40 @@ func newTransport(caFiles []string) (*http.Transport, error) {
 	}, nil
 }
 
-// header names the program in requests.
+// header names the program in requests, and ends those that take too long: a server
+// may stop in the middle of an answer, which no timeout of http.Transport sees.
 type header struct {
 	next      http.RoundTripper
 	userAgent string
+	timeout   time.Duration
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (h *header) RoundTrip(req *http.Request) (*http.Response, error) {
-	if h.userAgent == "" {
-		return h.next.RoundTrip(req)
+	ctx, cancel := context.WithTimeout(req.Context(), h.timeout)
+	named := req.Clone(ctx)
+	if h.userAgent != "" {
+		named.Header.Set("User-Agent", h.userAgent)
 	}
-	named := req.Clone(req.Context())
-	named.Header.Set("User-Agent", h.userAgent)
-	return h.next.RoundTrip(named)
+	resp, err := h.next.RoundTrip(named)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = &answer{ReadCloser: resp.Body, done: cancel}
+	return resp, nil
+}
+
+// answer is the body of an answer; its deadline is let go of when it is closed.
+type answer struct {
+	io.ReadCloser
+	done context.CancelFunc
+}
+
+// Close implements [io.Closer].
+func (a *answer) Close() error {
+	defer a.done()
+	return a.ReadCloser.Close()
 }
 
 // Doer sends requests; *http.Client does, and the clients of oras-go do.

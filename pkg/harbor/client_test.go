@@ -2,6 +2,7 @@ package harbor_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"naru/pkg/harbor"
 )
@@ -62,6 +64,26 @@ func TestUntrustedCertificateIsRefused(t *testing.T) {
 		if !trust && len(*seen) > 0 {
 			t.Error("a request, with its credentials, reached a server nobody trusts")
 		}
+	}
+}
+
+// TestStoppedAnswer: a Harbor that stops in the middle of an answer holds nobody up.
+func TestStoppedAnswer(t *testing.T) {
+	release := make(chan struct{})
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"components":[`)
+		_ = http.NewResponseController(w).Flush()
+		<-release
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(func() { close(release) })
+	c, err := harbor.New(harbor.Options{URL: srv.URL, CAFiles: []string{caFile(t, srv)}, Timeout: 200 * time.Millisecond})
+	ok(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := c.Health(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("%v after the deadline, %v", err, ctx.Err())
 	}
 }
 
