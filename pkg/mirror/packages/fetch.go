@@ -1,10 +1,13 @@
 package packages
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -84,22 +87,29 @@ func (c *Carrier) FetchAll(ctx context.Context, req Request, locked *manifest.Lo
 	return c.verifyOnce(ctx, resolver, req, locked)
 }
 
-// verifyOnce has the family verify what a lock entry pins, and leaves a note in the
-// store that it did: the same digests with the same keys are not worth the seconds
-// again.
+// verifyOnce has the family verify what a lock entry pins, and leaves a note beside
+// the store that it did: the same digests with the same keys are not worth the seconds
+// again. The note is no blob of the store, where anything fetched may come to lie.
 func (c *Carrier) verifyOnce(ctx context.Context, resolver Resolver, req Request, locked *manifest.LockedPackages) error {
 	note, err := verifiedNote(req, locked)
 	if err != nil {
 		return err
 	}
-	if c.store.Has(digest.FromBytes(note), int64(len(note))) {
+	path := filepath.Join(c.store.Dir(), "verified", digest.FromBytes(note).Encoded()+".json")
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, note) {
 		return nil
 	}
 	if err := resolver.Verify(ctx, c, req, locked); err != nil {
 		return err
 	}
-	_, err = c.store.PutBytes(ctx, note)
-	return err
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("noting the verification of %q: %w", req.Distribution.ID, err)
+	}
+	// One that is not whole does not equal what it should be, and counts for nothing.
+	if err := os.WriteFile(path, note, 0o600); err != nil {
+		return fmt.Errorf("noting the verification of %q: %w", req.Distribution.ID, err)
+	}
+	return nil
 }
 
 // verifiedNote names everything that a verification rests on.
