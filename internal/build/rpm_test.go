@@ -72,6 +72,14 @@ func TestRPMPackages(t *testing.T) {
 		t.Errorf("a build from lock and cache made %d requests", len(w.up.Requests()))
 	}
 
+	// A lock that lists a file as metadata which repomd.xml does not name.
+	base := lock.PackageSet(yum.ID, "linux/amd64").Source("base")
+	base.Files = append(base.Files, manifest.LockedMetadata{Path: "repodata/other.xml", Digest: base.Digest, Size: base.Size})
+	again.LockFile, again.OutDir = w.write("edited.yaml", string(must(lock.Encode())(t))), t.TempDir()
+	if _, err := build.Build(t.Context(), again); err == nil || !strings.Contains(err.Error(), "repodata/other.xml") {
+		t.Errorf("metadata that nothing vouches for: %v", err)
+	}
+
 	t.Run("refusals", func(t *testing.T) { refusals(t, d, lockFile) })
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -21,6 +23,7 @@ type Resolver struct{}
 // metadata is what the sources of a request say.
 type metadata struct {
 	locked   []manifest.LockedPackageSource
+	releases []*Release
 	universe *universe
 }
 
@@ -46,17 +49,18 @@ func (Resolver) Resolve(ctx context.Context, files packages.Files, req packages.
 	return out, nil
 }
 
-// ErrNotVouchedFor says that no signed index has a package as the lock pins it.
-var ErrNotVouchedFor = errors.New("no signed index has this package")
+// ErrNotVouchedFor says that the vendor signed nothing that has a package or a
+// metadata file as the lock pins it.
+var ErrNotVouchedFor = errors.New("nothing signed has this file")
 
-// Verify implements packages.Resolver: the signed indexes must have every package by
-// its path, digest and size.
+// Verify implements packages.Resolver: InRelease must have every metadata file, and the
+// signed indexes every package, by its path, digest and size.
 func (Resolver) Verify(ctx context.Context, files packages.Files, req packages.Request, locked *manifest.LockedPackages) error {
 	m, err := read(ctx, files, req, locked)
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := m.unsigned(req, locked)
 	for _, want := range locked.Packages {
 		found := false
 		for _, have := range m.universe.byName[want.Name] {
@@ -68,6 +72,28 @@ func (Resolver) Verify(ctx context.Context, files packages.Files, req packages.R
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unsigned are errors about the metadata files of a lock: those that InRelease does
+// not name, and indexes that apt asks for and the lock lacks.
+func (m *metadata) unsigned(req packages.Request, locked *manifest.LockedPackages) []error {
+	var errs []error
+	for i, s := range m.locked {
+		pinned := locked.Source(s.Name)
+		for _, f := range pinned.Files {
+			index, ok := m.releases[i].Files[strings.TrimPrefix(f.Path, "dists/"+s.Suite+"/")]
+			vouched := ok && strings.HasPrefix(f.Path, "dists/"+s.Suite+"/") && index == IndexFile{SHA256: f.Digest.Encoded(), Size: f.Size}
+			if !vouched && !slices.Contains(s.Files, f) {
+				errs = append(errs, fmt.Errorf("verifying %q of source %q of %q, %s: %w", f.Path, s.Name, req.Distribution.ID, f.Digest, ErrNotVouchedFor))
+			}
+		}
+		for _, f := range s.Files {
+			if !slices.Contains(pinned.Files, f) {
+				errs = append(errs, fmt.Errorf("verifying source %q of %q: the lock lacks %q, %s", s.Name, req.Distribution.ID, f.Path, f.Digest))
+			}
+		}
+	}
+	return errs
 }
 
 // read fetches and verifies the metadata of all sources; of what locked pins, when it
@@ -90,7 +116,7 @@ func read(ctx context.Context, files packages.Files, req packages.Request, locke
 			return nil, fmt.Errorf("reading source %q of %q, %s %s: %w", s.Name, req.Distribution.ID, r.out.URL, s.Suite, err)
 		}
 		automatic[i] = !r.release.NotAutomatic
-		m.locked = append(m.locked, r.out)
+		m.locked, m.releases = append(m.locked, r.out), append(m.releases, r.release)
 	}
 	m.universe.finish()
 	return m, nil

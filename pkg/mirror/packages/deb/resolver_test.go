@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +195,36 @@ func TestResolve(t *testing.T) {
 			if err := (deb.Resolver{}).Verify(t.Context(), a, req, &other); !errors.Is(err, deb.ErrNotVouchedFor) {
 				t.Errorf("%s: change %d: got %v, want ErrNotVouchedFor", ext, i, err)
 			}
+		}
+	}
+}
+
+// TestVerifyMetadata holds that a lock carries no metadata file that the vendor did not
+// sign for, and all that apt asks for.
+func TestVerifyMetadata(t *testing.T) {
+	a := newArchive(t)
+	a.publish("suite", entry("a", "1"), ".gz")
+	req := a.request("suite")
+	got, err := deb.Resolver{}.Resolve(t.Context(), a, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := got.Sources[0].Files
+	forged := digest.FromString("forged")
+	for name, list := range map[string][]manifest.LockedMetadata{
+		"other InRelease":  {{Path: files[0].Path, Digest: forged, Size: 6}, files[1]},
+		"second InRelease": {files[0], files[1], {Path: files[0].Path, Digest: forged, Size: 6}},
+		"other index":      {files[0], {Path: files[1].Path, Digest: forged, Size: 6}},
+		"other size":       {files[0], {Path: files[1].Path, Digest: files[1].Digest, Size: 6}},
+		"not named":        {files[0], files[1], {Path: "dists/suite/main/binary-amd64/Release", Digest: forged, Size: 6}},
+		"elsewhere":        {files[0], files[1], {Path: "dists/other/InRelease", Digest: files[0].Digest, Size: files[0].Size}},
+		"no index":         {files[0]},
+	} {
+		other := *got
+		other.Sources = slices.Clone(got.Sources)
+		other.Sources[0].Files = list
+		if err := (deb.Resolver{}).Verify(t.Context(), a, req, &other); err == nil || name != "no index" && !errors.Is(err, deb.ErrNotVouchedFor) {
+			t.Errorf("%s: got %v", name, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -63,6 +64,9 @@ func verifyMetadata(ctx context.Context, files packages.Files, req packages.Requ
 	if out.repomd, err = ParseRepomd(repomd); err != nil {
 		return nil, err
 	}
+	if err := out.named(); err != nil {
+		return nil, err
+	}
 	for _, d := range out.repomd.Data {
 		have := at(d.Location)
 		if have == "" {
@@ -73,6 +77,21 @@ func verifyMetadata(ctx context.Context, files packages.Files, req packages.Requ
 		}
 	}
 	return out, nil
+}
+
+// named tells whether the lock lists nothing but repomd.xml, its signature and what
+// repomd.xml names, each once.
+func (s *source) named() error {
+	seen := map[string]bool{}
+	for _, f := range s.locked.Files {
+		known := f.Path == RepomdName || f.Path == SignatureName ||
+			slices.ContainsFunc(s.repomd.Data, func(d Data) bool { return d.Location == f.Path })
+		if !known || seen[f.Path] {
+			return fmt.Errorf("the lock lists %s, which repomd.xml does not name, or twice", f.Path)
+		}
+		seen[f.Path] = true
+	}
+	return nil
 }
 
 // verifyPackages checks the locked packages of a source.
