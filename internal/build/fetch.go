@@ -22,7 +22,7 @@ import (
 // its packed form as soon as it arrives.
 func (r *run) openMirror() error {
 	opts := r.opts.Remote
-	opts.PlainHTTP = slices.Concat(opts.PlainHTTP, r.plainPackageHosts())
+	opts.PlainFiles = slices.Concat(opts.PlainFiles, r.plainPackageHosts())
 	client, err := remote.New(opts)
 	if err != nil {
 		return err

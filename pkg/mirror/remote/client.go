@@ -56,6 +56,17 @@ func (c *Client) CloseIdle() { c.auth.Client.CloseIdleConnections() }
 // credentials could not be had.
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	resp, err := c.auth.Do(req)
+	return answered(req, resp, err)
+}
+
+// anonymous is Do without credentials.
+func (c *Client) anonymous(req *http.Request) (*http.Response, error) {
+	resp, err := c.auth.Client.Do(req)
+	return answered(req, resp, err)
+}
+
+// answered takes secrets out of what came of a request.
+func answered(req *http.Request, resp *http.Response, err error) (*http.Response, error) {
 	if err != nil {
 		return nil, redactError(req.URL.Host, err)
 	}

@@ -100,7 +100,8 @@ func TestLocate(t *testing.T) {
 			{Host: "ghcr.io", Mirror: "127.0.0.1:5000", PlainHTTP: true},
 			{Host: "gcr.io", Mirror: "docker.io", Prefix: "google"},
 		},
-		PlainHTTP: []string{"localhost:5000"},
+		PlainHTTP:  []string{"localhost:5000"},
+		PlainFiles: []string{"nexus.corp"},
 	})
 	type place struct {
 		Host, Repository string
@@ -117,6 +118,7 @@ func TestLocate(t *testing.T) {
 		"gcr.io/a":                 {"registry-1.docker.io", "google/a", false},
 		"localhost:5000/a":         {"localhost:5000", "a", true},
 		"localhost:5001/a":         {"localhost:5001", "a", false},
+		"nexus.corp/a":             {"nexus.corp", "a", false},
 	} {
 		host, repository, _ := strings.Cut(in, "/")
 		var got place
@@ -256,6 +258,26 @@ func TestFileCredentials(t *testing.T) {
 	}
 }
 
+// TestPlainFilesAreAnonymous holds that a source of files without TLS does not get the
+// password of the registry that answers at the same host with it.
+func TestPlainFilesAreAnonymous(t *testing.T) {
+	var shown atomic.Bool
+	plain := httpServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			shown.Store(true)
+		}
+		say(401, "", "WWW-Authenticate", `Basic realm="files"`)(w, r)
+	})
+	c := newClient(t, Options{PlainFiles: []string{plain}, Login: &Login{Host: plain, User: "me", Password: "secret"}})
+	_, _, _, err := read(t, c, "http://"+plain+"/f", 0)
+	if e, ok := errors.AsType[*StatusError](err); !ok || e.Status != 401 {
+		t.Errorf("error %v", err)
+	}
+	if shown.Load() {
+		t.Error("credentials were shown without TLS")
+	}
+}
+
 func TestRedirectsLeakNothing(t *testing.T) {
 	elsewhere := newServer(t, text("0123456789"))
 	var asked atomic.Int64
@@ -328,7 +350,7 @@ func TestProxy(t *testing.T) {
 	proxy := httpServer(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "by proxy: "+r.URL.String())
 	})
-	c := newClient(t, Options{PlainHTTP: []string{"files.invalid"}, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy})})
+	c := newClient(t, Options{PlainFiles: []string{"files.invalid"}, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy})})
 	if got, _, _, err := read(t, c, "http://files.invalid/f", 0); err != nil || got != "by proxy: http://files.invalid/f" {
 		t.Errorf("got %q, error %v", got, err)
 	}

@@ -94,7 +94,11 @@ func (c *Client) get(ctx context.Context, u *url.URL, span string) (*http.Respon
 	if span != "" {
 		req.Header.Set("Range", span)
 	}
-	resp, err := c.Do(req)
+	do := c.Do
+	if u.Scheme == "http" && !c.places.isPlain(u.Host) {
+		do = c.anonymous
+	}
+	resp, err := do(req)
 	if errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		return nil, &StatusError{Method: req.Method, URL: redact(u).String(), Status: http.StatusUnauthorized,
 			Message: "credentials are wanted, and none are configured for " + strconv.Quote(u.Host)}

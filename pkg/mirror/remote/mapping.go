@@ -99,10 +99,12 @@ func normalHost(host string) string {
 type places struct {
 	mirrors map[string]Mapping
 	plain   map[string]bool
+	// plainFiles are hosts of files that are given by http.
+	plainFiles map[string]bool
 }
 
 func newPlaces(opts Options) (*places, error) {
-	p := &places{mirrors: map[string]Mapping{}, plain: map[string]bool{}}
+	p := &places{mirrors: map[string]Mapping{}, plain: map[string]bool{}, plainFiles: map[string]bool{}}
 	for _, m := range opts.Map {
 		m.Host = normalHost(m.Host)
 		if err := m.check(); err != nil {
@@ -119,11 +121,19 @@ func newPlaces(opts Options) (*places, error) {
 	for _, h := range opts.PlainHTTP {
 		p.plain[normalHost(h)] = true
 	}
+	for _, h := range opts.PlainFiles {
+		p.plainFiles[normalHost(h)] = true
+	}
 	return p, nil
 }
 
 // isPlain tells whether host may be spoken to without TLS.
 func (p *places) isPlain(host string) bool { return p.plain[normalHost(host)] }
+
+// takesPlain tells whether a file may come from an http URL of host.
+func (p *places) takesPlain(host string) bool {
+	return p.isPlain(host) || p.plainFiles[normalHost(host)]
+}
 
 // registry is where a repository is to be found.
 func (p *places) registry(upstream, repository string) (host, mapped string, plainHTTP bool) {
@@ -157,7 +167,7 @@ func (p *places) file(rawURL string) (*url.URL, error) {
 	}
 	m, ok := p.mirrors[normalHost(u.Host)]
 	if !ok {
-		if u.Scheme == "http" && !p.isPlain(u.Host) {
+		if u.Scheme == "http" && !p.takesPlain(u.Host) {
 			return nil, fmt.Errorf("locating file %q: %w", redact(u), ErrPlainHTTP)
 		}
 		return u, nil

@@ -28,6 +28,10 @@ type Options struct {
 	// PlainHTTP are hosts to speak to without TLS: where Repository, Blob and Get
 	// lead to them, and for redirects. All else needs a certificate that verifies.
 	PlainHTTP []string
+	// PlainFiles are hosts from which Get takes files at http URLs, and to which
+	// redirects may lead without TLS. They are shown no credentials, and a registry
+	// at the same host is still spoken to with TLS.
+	PlainFiles []string
 	// PerHost bounds the connections, and so the concurrent requests, to a host.
 	PerHost int
 	// Login, when not nil, is shown to one host instead of what Credentials has.

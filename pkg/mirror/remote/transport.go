@@ -99,7 +99,7 @@ func (p *places) checkRedirect(req *http.Request, via []*http.Request) error {
 		// What is sent is meant for the server that was asked, and for no other.
 		return fmt.Errorf("following a redirect of %s to %q: %w", m, req.URL.Host, errSentOn)
 	}
-	if req.URL.Scheme != "https" && !asked && !p.isPlain(req.URL.Host) {
+	if req.URL.Scheme != "https" && !asked && !p.takesPlain(req.URL.Host) {
 		return fmt.Errorf("following a redirect to %q: %w", req.URL.Host, ErrPlainHTTP)
 	}
 	req.Header.Del("Referer")
