@@ -31,6 +31,10 @@ const (
 	javaDatabaseLayer = "application/vnd.aquasec.trivy.javadb.layer.v1.tar+gzip"
 )
 
+// schemas are the versions of the databases that the scanner reads. In one of another
+// it would find nothing, and say so.
+var schemas = map[string]int{manifest.DatabaseVulnerability: 2, manifest.DatabaseJava: 1}
+
 // maxDatabase bounds what a database may unpack to, in bytes.
 const maxDatabase = 16 << 30
 
@@ -63,6 +67,9 @@ func UnpackDatabase(ctx context.Context, blobs Blobs, name string, d digest.Dige
 		return nil, err
 	}
 	meta, err := readMetadata(dir)
+	if want := schemas[name]; err == nil && meta.Version != want {
+		err = fmt.Errorf("its schema is %d, the scanner reads %d", meta.Version, want)
+	}
 	if err != nil {
 		return nil, &NotDatabaseError{Digest: d, Reason: err.Error()}
 	}
