@@ -68,7 +68,7 @@ func newCatalog(ctx context.Context, contents union) (*catalog, error) {
 		}
 	}
 	c.names = slices.Sorted(maps.Keys(c.repos))
-	for _, t := range []*fileTree{c.files, c.apt.fileTree, c.yum.fileTree} {
+	for _, t := range []*fileTree{c.files, c.charts.fileTree, c.apt.fileTree, c.yum.fileTree} {
 		c.conflicts = append(c.conflicts, t.conflicts...)
 	}
 	return c, nil
