@@ -57,8 +57,11 @@ type Key struct {
 func Load(dir string) (*Key, error) {
 	path := filepath.Join(dir, PrivateName)
 	k, err := read(path)
+	if err == nil {
+		return k, k.publish(dir)
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return k, err
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder of the site key: %w", err)
@@ -71,7 +74,17 @@ func Load(dir string) (*Key, error) {
 		return nil, err
 	}
 	k.Created = created
-	return k, atomicfile.Write(filepath.Join(dir, PublicName), k.public.PEM(), 0o644)
+	return k, k.publish(dir)
+}
+
+// publish writes the public half, unless it is there: the program that made the key
+// may have been cut off before it came to that.
+func (k *Key) publish(dir string) error {
+	path := filepath.Join(dir, PublicName)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return atomicfile.Write(path, k.public.PEM(), 0o644)
 }
 
 func read(path string) (*Key, error) {

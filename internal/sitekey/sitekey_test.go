@@ -110,3 +110,23 @@ func TestSignedReportVerifies(t *testing.T) {
 		t.Error("a changed report verifies")
 	}
 }
+
+// TestPublicHalfIsMadeUp: a program that made the key and was cut off left no public half.
+func TestPublicHalfIsMadeUp(t *testing.T) {
+	dir := t.TempDir()
+	key, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, PublicName)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(data, key.Public().PEM()) {
+		t.Errorf("%q, %v", data, err)
+	}
+}
