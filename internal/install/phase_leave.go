@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -102,6 +103,9 @@ func (c *Cluster) left(ctx context.Context) ([]leaver, error) {
 	}
 	var out []leaver
 	for _, l := range byName {
+		if h := hostAt(c.Site, l.address); h != nil {
+			return nil, &RenamedError{Was: l.name, Is: h.Name, Address: l.address}
+		}
 		out = append(out, *l)
 	}
 	slices.SortFunc(out, func(a, b leaver) int { // workers first
@@ -116,6 +120,47 @@ func (c *Cluster) left(ctx context.Context) ([]leaver, error) {
 		}
 		return 1
 	})
+	return out, nil
+}
+
+// RenamedError is a host that the site file has under another name than the cluster.
+// Taking out the old name would drain and reset the host that stays.
+type RenamedError struct{ Was, Is, Address string }
+
+func (e *RenamedError) Error() string {
+	return fmt.Sprintf("the host at %s is %q in the cluster and %q in the site file", e.Address, e.Was, e.Is)
+}
+
+// hostAt is the site's host that has an address, or nil.
+func hostAt(s *manifest.Site, address string) *manifest.SiteHost {
+	want, err := netip.ParseAddr(address)
+	if err != nil {
+		return nil
+	}
+	for i := range s.Hosts {
+		if a, err := netip.ParseAddr(s.Hosts[i].Address); err == nil && a == want {
+			return &s.Hosts[i]
+		}
+	}
+	return nil
+}
+
+// renamed finds the hosts whose name is another one than that under which the site
+// was applied last.
+func (c *Cluster) renamed(ctx context.Context) ([]bootstrap.Finding, error) {
+	last, err := c.lastSite(ctx)
+	if err != nil || last == nil {
+		return nil, err
+	}
+	var out []bootstrap.Finding
+	for _, was := range last.Hosts {
+		if is := hostAt(c.Site, was.Address); is != nil && is.Name != was.Name && c.Site.Host(was.Name) == nil {
+			out = append(out, bootstrap.Finding{
+				Host: is.Name, Check: "renamed", What: (&RenamedError{Was: was.Name, Is: is.Name, Address: was.Address}).Error(),
+				Mend: "give it its name back; or apply without the host first, which takes it out, and add it then",
+			})
+		}
+	}
 	return out, nil
 }
 
