@@ -70,9 +70,10 @@ func newBundlesPrune() *cobra.Command {
 	var output cli.OutputFlag
 	cmd := &cobra.Command{
 		Use:   "prune [DIGEST...]",
-		Short: "Remove bundles from the depots: those named, else all but the newest",
-		Long: `prune frees the depots' disks. Nodes and Harbor hold copies of what they run; what a
-removed bundle alone carried can no longer be pulled from the depot.`,
+		Short: "Remove bundles from the depots: those named, else all that are not in use",
+		Long: `prune frees the depots' disks. In use are the bundles that were applied last, and the
+newest on each depot; naming one of them is an error. Nodes and Harbor hold copies of
+what they run; what a removed bundle alone carried can no longer be pulled from the depot.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := install.PruneBundles(cmd.Context(), site, args)
 			if err != nil {

@@ -111,6 +111,10 @@ func AddBundles(ctx context.Context, o ApplyOptions) ([]DepotBundle, error) {
 		return nil, err
 	}
 	defer closeAll()
+	// A depot refuses to serve what was never scanned: one such bundle would take it down.
+	if err := intake.CheckAllScanned(c.Set.Bundles, c.Site.AllowUnscanned); err != nil {
+		return nil, err
+	}
 	for _, b := range c.Set.Bundles {
 		o.Progress.Start("verify", 0)
 		if _, err := intake.Register(ctx, b, c.RecordDir, archive.VerifyOptions{Progress: o.Progress.Add}); err != nil {
@@ -149,16 +153,20 @@ func notHolding(holds bool) error {
 	return ErrNotApplied
 }
 
-// InUseError is a bundle that cannot go because it is the newest.
+// InUseError is a bundle that cannot go: it is the newest, or was applied last.
 type InUseError struct{ Host, Bundle string }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("%s: removing bundle %s: it is the newest, which the cluster runs from", e.Host, e.Bundle)
+	return fmt.Sprintf("%s: removing bundle %s: the cluster runs from it, or it is the newest", e.Host, e.Bundle)
 }
 
+// appliedPath is where the first control plane keeps the digests of the bundles that
+// were applied last, one a line.
+const appliedPath = bootstrap.StateDir + "/applied"
+
 // PruneBundles removes bundles from the depots of a site, named by the beginning of
-// their digest; without names, all but the newest on each depot. It returns what
-// was removed.
+// their digest; without names, all but those applied last and the newest on each
+// depot. It returns what was removed.
 func PruneBundles(ctx context.Context, siteFile string, names []string) ([]DepotBundle, error) {
 	c, err := openSite(siteFile)
 	if err != nil {
@@ -169,6 +177,26 @@ func PruneBundles(ctx context.Context, siteFile string, names []string) ([]Depot
 	if err != nil {
 		return nil, err
 	}
+	applied, err := c.keeper().ReadFile(ctx, appliedPath)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	gone, err := prunable(all, names, strings.Fields(string(applied)))
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range gone {
+		h := c.host(b.Host)
+		// The mark goes first: what is left after a crash is no bundle.
+		if _, err := h.Script(ctx, `rm -f "$1/.complete"; rm -rf -- "$1"; systemctl restart naru-depot.service`, b.Dir); err != nil {
+			return nil, err
+		}
+	}
+	return gone, nil
+}
+
+// prunable are those of all, the newest of a depot last, that may go.
+func prunable(all []DepotBundle, names, applied []string) ([]DepotBundle, error) {
 	newest := map[string]string{}
 	for _, b := range all {
 		newest[b.Host] = b.Bundle
@@ -178,18 +206,12 @@ func PruneBundles(ctx context.Context, siteFile string, names []string) ([]Depot
 		named := slices.ContainsFunc(names, func(n string) bool {
 			return n != "" && strings.HasPrefix(strings.TrimPrefix(b.Bundle, "sha256:"), strings.TrimPrefix(n, "sha256:"))
 		})
+		used := newest[b.Host] == b.Bundle || slices.Contains(applied, b.Bundle)
 		switch {
-		case named && newest[b.Host] == b.Bundle:
+		case named && used:
 			return nil, &InUseError{Host: b.Host, Bundle: b.Bundle}
-		case named, len(names) == 0 && newest[b.Host] != b.Bundle:
+		case named, len(names) == 0 && !used:
 			gone = append(gone, b)
-		}
-	}
-	for _, b := range gone {
-		h := c.host(b.Host)
-		// The mark goes first: what is left after a crash is no bundle.
-		if _, err := h.Script(ctx, `rm -f "$1/.complete"; rm -rf -- "$1"; systemctl restart naru-depot.service`, b.Dir); err != nil {
-			return nil, err
 		}
 	}
 	return gone, nil

@@ -60,7 +60,8 @@ type ReportComponent struct {
 // reportPhase keeps the site as it was applied, and makes the report.
 //
 // INPUTS: all that the run knows. OUTPUTS: the site file on the first control plane,
-// without which hosts that leave later could not be reset; the report, signed with the
+// without which hosts that leave later could not be reset, and the digests of the bundles,
+// which prune leaves alone; the report, signed with the
 // site key, below the state folder of the machine that runs the installer, and its
 // entry in the hash-chained journal there. Rerunning is
 // safe: the same site is not written again.
@@ -73,9 +74,21 @@ func reportPhase() phase.Phase[*Cluster] {
 				}
 				return []bootstrap.File{{Path: sitePath, Mode: "0600", Content: c.Site.Raw}}
 			}, nil),
+			filesTask(c.keeper(), "keep which bundles it runs from", func() []bootstrap.File {
+				return []bootstrap.File{{Path: appliedPath, Mode: "0644", Content: c.applied()}}
+			}, nil),
 			{What: "sign the report", Quiet: true, Do: func(context.Context) error { return c.writeReport() }},
 		}
 	}}
+}
+
+// applied are the digests of the run's bundles, one a line.
+func (c *Cluster) applied() []byte {
+	var out []byte
+	for _, b := range c.Set.Bundles {
+		out = fmt.Appendf(out, "%s\n", b.BundleDigest())
+	}
+	return out
 }
 
 // writeReport signs the report with the site key and notes it in the site's journal,
