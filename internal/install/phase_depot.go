@@ -77,13 +77,53 @@ shift 2
 while [ $# -ge 2 ]; do [ "$(stat -c %s "$1" 2>/dev/null)" = "$2" ] || exit 1; shift 2; done`, args...)
 }
 
-func (c *Cluster) depotHasAll(ctx context.Context, h *bootstrap.Host) (bool, error) {
+// room is what a depot has for the bundles of this run, in bytes.
+type room struct {
+	// missing has yet to be written there, free is what there is for it.
+	missing, free int64
+	// apart tells that depot.dir lies on another file system than /var/lib.
+	apart bool
+}
+
+// roomScript prints how many bytes have yet to come below $1, whether that is apart
+// from /var/lib, and how many are free there. The rest are triples of a volume's path,
+// its size, and where it lies on this host ("" on another), from where it is linked
+// within one file system.
+const roomScript = `d=$1; n=0; apart=false; shift
+while [ ! -d "$d" ]; do d=${d%/*}; [ -n "$d" ] || d=/; done
+dev=$(stat -c %d "$d")
+while [ $# -ge 3 ]; do
+  if [ "$(stat -c %s "$1" 2>/dev/null)" != "$2" ] && { [ -z "$3" ] || [ "$(stat -c %d "$3" 2>/dev/null)" != "$dev" ]; }; then n=$((n + $2)); fi
+  shift 3
+done
+[ "$dev" = "$(stat -c %d /var/lib)" ] || apart=true
+echo "$n $apart $(df -Pk "$d" | { read -r _; read -r _ _ _ f _; echo "$f"; })"`
+
+func (c *Cluster) depotRoom(ctx context.Context, h *bootstrap.Host) (room, error) {
+	args := []string{c.Site.Depot.Dir}
 	for _, b := range c.Set.Bundles {
-		if has, err := c.depotHas(ctx, h, b); err != nil || !has {
-			return false, err
+		for _, v := range b.Volumes() {
+			from := ""
+			if h.Local {
+				abs, err := filepath.Abs(v.Path)
+				if err != nil {
+					return room{}, fmt.Errorf("finding a volume: %w", err)
+				}
+				from = abs
+			}
+			args = append(args, path.Join(c.bundleDir(b), filepath.Base(v.Path)), strconv.FormatInt(v.Info.Size(), 10), from)
 		}
 	}
-	return true, nil
+	out, err := h.Script(ctx, roomScript, args...)
+	if err != nil {
+		return room{}, err
+	}
+	var r room
+	if _, err := fmt.Sscan(out, &r.missing, &r.apart, &r.free); err != nil {
+		return room{}, fmt.Errorf("%s: looking at the room for bundles: %w", h.Name, err)
+	}
+	r.free <<= 10
+	return r, nil
 }
 
 // carryTask brings one bundle to a depot.

@@ -38,21 +38,24 @@ func (e *PreflightError) Error() string {
 }
 
 func (c *Cluster) preflight(ctx context.Context) error {
-	needs := bootstrap.Needs{Site: c.Site, Systems: c.Set.Systems, DepotHas: map[string]bool{}, Now: time.Now(), NewestMetadata: c.newestMetadata()}
+	needs := bootstrap.Needs{Site: c.Site, Systems: c.Set.Systems, DepotMissing: map[string]int64{}, Now: time.Now(), NewestMetadata: c.newestMetadata()}
 	for _, b := range c.Set.Bundles {
 		needs.Platforms = append(needs.Platforms, b.Bundle().Platforms...)
-		for _, v := range b.Volumes() {
-			needs.DepotBytes += v.Info.Size()
-		}
 	}
+	var findings []bootstrap.Finding
 	for _, h := range c.depots() {
-		has, err := c.depotHasAll(ctx, h)
+		room, err := c.depotRoom(ctx, h)
 		if err != nil {
 			return err
 		}
-		needs.DepotHas[h.Name] = has
+		if !room.apart {
+			needs.DepotMissing[h.Name] = room.missing
+		} else if room.free < room.missing {
+			findings = append(findings, bootstrap.Finding{Host: h.Name, Check: "disk", Mend: "make room, or choose another depot.dir",
+				What: fmt.Sprintf("%d MiB are free at %s, the bundles need %d MiB", room.free>>20, c.Site.Depot.Dir, room.missing>>20)})
+		}
 	}
-	findings := bootstrap.Check(c.Hosts, needs)
+	findings = append(findings, bootstrap.Check(c.Hosts, needs)...)
 	simulated, err := c.simulatePackages(ctx)
 	if err != nil {
 		return err
@@ -63,6 +66,11 @@ func (c *Cluster) preflight(ctx context.Context) error {
 		return err
 	}
 	findings = append(findings, other...)
+	renamed, err := c.renamed(ctx)
+	if err != nil {
+		return err
+	}
+	findings = append(findings, renamed...)
 	if err := c.checkCarriedFor(ctx); err != nil {
 		findings = append(findings, bootstrap.Finding{Check: "bundle", What: err.Error(), Mend: "build the bundle with what is missing"})
 	}

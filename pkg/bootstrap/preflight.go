@@ -36,10 +36,9 @@ type Needs struct {
 	// Platforms that the bundles carry, and the distributions.
 	Platforms []string
 	Systems   []*manifest.Distribution
-	// DepotBytes is what the volumes take on a depot, Present on those that hold them
-	// already.
-	DepotBytes int64
-	DepotHas   map[string]bool
+	// DepotMissing is how many bytes have yet to be carried to a depot, by its name,
+	// onto the file system of /var/lib.
+	DepotMissing map[string]int64
 	// NewestMetadata is the newest date in the vendors' signed package metadata: a
 	// clock before it refuses them.
 	NewestMetadata time.Time
@@ -131,12 +130,10 @@ func (c *checker) size() {
 	if f.Memory < memory {
 		c.fail("memory", "give the host more", "the host has %s of memory, it needs %s", mib(f.Memory), mib(memory))
 	}
-	if slices.ContainsFunc(c.n.Site.Depots(), func(d *manifest.SiteHost) bool { return d.Name == h.Name }) && !c.n.DepotHas[h.Name] {
-		disk += c.n.DepotBytes
-	}
 	if f.Ours != "" { // what was installed is there already
 		disk = minOtherDisk
 	}
+	disk += c.n.DepotMissing[h.Name]
 	if f.FreeVar < disk {
 		c.fail("disk", "make room, or mount a larger disk at /var/lib", "%s are free at /var/lib, %s are needed", mib(f.FreeVar), mib(disk))
 	}
