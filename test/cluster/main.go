@@ -102,6 +102,7 @@ func (w *world) run(ctx context.Context, chosen []step) (err error) {
 	}
 	defer func() {
 		if err != nil {
+			fmt.Println("   FAILED:", err)
 			w.explain(ctx)
 		}
 		if cerr := w.close(context.WithoutCancel(ctx)); err == nil {

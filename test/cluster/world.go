@@ -211,7 +211,7 @@ func (w *world) explain(ctx context.Context) {
 			fmt.Printf("-- %s is off\n", h.Name)
 			continue
 		}
-		out, err := w.lab.SSH(ctx, h.Name, "journalctl --no-pager -p warning -n 25 | grep -v pam_env; systemctl --no-pager --failed")
+		out, err := w.lab.SSH(ctx, h.Name, "journalctl --no-pager -p warning -n 200 | grep -vE 'pam_env|mount options|CPUShares|MemoryLimit' | tail -n 20; systemctl --no-pager --failed")
 		if err != nil {
 			out = err.Error()
 		}
