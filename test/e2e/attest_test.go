@@ -31,9 +31,12 @@ func TestCosignVerifiesWhatWasPushed(t *testing.T) {
 	offline := []string{"--private-infrastructure", "--trusted-root", root}
 	for _, image := range w.pushed(t) {
 		ref := registry + "/" + image
-		n.ok(t, "cosign2", append([]string{"verify", "--key", w.pub, "--private-infrastructure", ref}, "--output", "json")...)
-		if r, err := finish(n.command(t.Context(), "cosign2", "verify", "--key", w.path("stranger.pub"), "--private-infrastructure", ref)); err != nil || r.code == 0 {
-			t.Errorf("cosign accepted %s by another key: %v", ref, err)
+		for _, tool := range []string{"cosign2", "cosign3"} {
+			verify := append([]string{"verify", "--new-bundle-format=false", "--output", "json"}, offline...)
+			n.ok(t, tool, append(verify, "--key", w.pub, ref)...)
+			if r, err := finish(n.command(t.Context(), tool, append(verify, "--key", w.path("stranger.pub"), ref)...)); err != nil || r.code == 0 {
+				t.Errorf("%s accepted %s by another key: %v", tool, ref, err)
+			}
 		}
 		for kind, tool := range map[string]string{"cyclonedx": "cosign2", "vuln": "cosign3"} {
 			args := append([]string{"verify-attestation", "--key", w.pub, "--type", kind}, offline...)
