@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -51,10 +52,41 @@ func (s *Stack) readInventory(ctx context.Context, w *work) (items []item, diges
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the inventory of step %q: %w", w.step.Name, err)
 	}
-	if err := json.Unmarshal([]byte(m.Data["objects"]), &items); err != nil {
-		return nil, "", fmt.Errorf("parsing the inventory of step %q: %w", w.step.Name, err)
+	if component, step := m.Labels[labelComponent], m.Labels[labelStep]; component != w.spec.ID || step != w.step.Name {
+		// "a-b" and "c", "a" and "b-c": what is in it is not for this step to prune.
+		return nil, "", fmt.Errorf("reading the inventory of step %q of component %q: %q is that of step %q of component %q", w.step.Name, w.spec.ID, m.Name, step, component)
+	}
+	if items, err = parseInventory(m); err != nil {
+		return nil, "", err
 	}
 	return items, m.Data["digest"], nil
+}
+
+func parseInventory(m *corev1.ConfigMap) ([]item, error) {
+	var items []item
+	if err := json.Unmarshal([]byte(m.Data["objects"]), &items); err != nil {
+		return nil, fmt.Errorf("parsing the inventory %q: %w", m.Name, err)
+	}
+	return items, nil
+}
+
+// others are the items in the inventories of all other steps.
+func (s *Stack) others(ctx context.Context, w *work) ([]item, error) {
+	list, err := s.client.CoreV1().ConfigMaps(Namespace).List(ctx, metav1.ListOptions{LabelSelector: labelStep})
+	if err != nil {
+		return nil, fmt.Errorf("reading the inventories: %w", err)
+	}
+	var out []item
+	for i := range list.Items {
+		if m := &list.Items[i]; m.Name != inventoryName(w) {
+			items, err := parseInventory(m)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, items...)
+		}
+	}
+	return out, nil
 }
 
 // writeInventory records what a step applies. An empty digest says that it is not done
@@ -93,8 +125,9 @@ func (s *Stack) compareInventory(ctx context.Context, w *work) (Action, string, 
 	return ActionUnchanged, "", nil
 }
 
-// applyManifests applies a step's objects and prunes those that it had before. The
-// inventory is written first with both, so that a run that is killed forgets nothing.
+// applyManifests applies a step's objects and prunes those that it had before and that
+// no other step has now. The inventory is written first with both, so that a run that is
+// killed forgets nothing.
 func (s *Stack) applyManifests(ctx context.Context, w *work) error {
 	before, _, err := s.readInventory(ctx, w)
 	if err != nil {
@@ -110,6 +143,14 @@ func (s *Stack) applyManifests(ctx context.Context, w *work) error {
 	}
 	if err := s.applyAll(ctx, w.rendered.Objects, w.step.Namespace); err != nil {
 		return err
+	}
+	if len(obsolete) > 0 {
+		// A newer release may have moved an object to a step before this one.
+		elsewhere, err := s.others(ctx, w)
+		if err != nil {
+			return err
+		}
+		obsolete = difference(obsolete, elsewhere)
 	}
 	for _, i := range obsolete {
 		if err := s.prune(ctx, i); err != nil {
