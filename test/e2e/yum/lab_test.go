@@ -85,7 +85,7 @@ func newSite(t *testing.T) *site {
 	content := filepath.Join(dir, "content.yaml")
 	must(0, os.WriteFile(content, []byte(lab.Content("rpms", s.dist.PublicKey, lab.App)), 0o600))(t)
 	must(run(t, "bundle", "keygen", "--out-prefix", filepath.Join(dir, "cosign")))(t)
-	args := []string{"build", "-f", content, "--key", filepath.Join(dir, "cosign.key"), "--out", s.bundle,
+	args := []string{"build", "--no-scan", "-f", content, "--key", filepath.Join(dir, "cosign.key"), "--out", s.bundle,
 		"--cache", filepath.Join(dir, "cache"), "--ca-file", up.CAFile(), "--progress", "plain"}
 	for _, m := range up.RegistryMap() {
 		args = append(args, "--registry-map", m)
@@ -105,7 +105,7 @@ func (s *site) serve(t *testing.T, bundle string) (addr, ca string) {
 	t.Helper()
 	state := must(os.MkdirTemp(s.dir, "state"))(t)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(*bin, "install"), "serve", bundle, "--key", s.pub, "--state", state,
-		"--listen", "127.0.0.1:0", "--progress", "none")
+		"--listen", "127.0.0.1:0", "--progress", "none", "--allow-unscanned")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	pipe := must(cmd.StdoutPipe())(t)
 	if err := cmd.Start(); err != nil {
