@@ -71,9 +71,17 @@ func (c *Carrier) FetchAll(ctx context.Context, req Request, locked *manifest.Lo
 	if err != nil {
 		return err
 	}
+	files := FilesOf(locked)
+	for _, f := range files { // a snapshot that moved is told as that, before its packages are missed
+		if f.main != "" {
+			if err := c.fetchPinned(ctx, req, f); err != nil {
+				return err
+			}
+		}
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.jobs)
-	for _, f := range FilesOf(locked) {
+	for _, f := range files {
 		group.Go(func() error {
 			if err := gctx.Err(); err != nil {
 				return err
