@@ -102,8 +102,15 @@ func readMetadata(dir string) (*metadata, error) {
 }
 
 func unpackOnce(ctx context.Context, blobs Blobs, name string, d digest.Digest, dir string) error {
-	if _, err := os.Stat(dir); err == nil {
+	_, there := os.Stat(dir) // before looking into it: another process may be about to rename
+	if whole(dir, name) {
 		return nil
+	}
+	// What is left of one that Trivy found damaged and removed is in the way.
+	if there == nil {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("unpacking the database: %w", err)
+		}
 	}
 	layer, err := databaseBlob(ctx, blobs, name, d)
 	if err != nil {
@@ -127,6 +134,16 @@ func unpackOnce(ctx context.Context, blobs Blobs, name string, d digest.Digest, 
 		return errors.Join(fmt.Errorf("unpacking the database: %w", err), os.RemoveAll(tmp))
 	}
 	return nil
+}
+
+// whole tells whether a database lies unpacked in dir.
+func whole(dir, name string) bool {
+	file := "trivy.db"
+	if name == manifest.DatabaseJava {
+		file = "trivy-java.db"
+	}
+	info, err := os.Stat(filepath.Join(dir, file))
+	return err == nil && info.Size() > 0
 }
 
 // databaseBlob finds the layer of a database's manifest.
@@ -220,6 +237,8 @@ func writeFile(path string, r io.Reader) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	_, err = io.Copy(f, r)
-	return err
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	return f.Sync() // the folder gets its name after, and is then taken for whole
 }

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -77,6 +79,22 @@ func TestDatabaseSchema(t *testing.T) {
 		var not *scan.NotDatabaseError
 		if good != (err == nil) || !good && !errors.As(err, &not) {
 			t.Errorf("schema %d: got %v", schema, err)
+		}
+	}
+}
+
+// TestDatabaseRemoved holds that a database is unpacked again when its file is gone,
+// as Trivy does with one that is damaged.
+func TestDatabaseRemoved(t *testing.T) {
+	c, dir := content{}, t.TempDir()
+	d := c.database(t, 2)
+	for range 2 {
+		db, err := scan.UnpackDatabase(t.Context(), c, manifest.DatabaseVulnerability, d, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(db.Dir, "trivy.db")); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
