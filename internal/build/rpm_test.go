@@ -72,8 +72,16 @@ func TestRPMPackages(t *testing.T) {
 		t.Errorf("a build from lock and cache made %d requests", len(w.up.Requests()))
 	}
 
-	// A lock that lists a file as metadata which repomd.xml does not name.
+	// A lock that says that nobody signed the metadata, so that clients would not look,
+	// and one that lists a file as metadata which repomd.xml does not name.
 	base := lock.PackageSet(yum.ID, "linux/amd64").Source("base")
+	signer := base.Signer
+	base.Signer = ""
+	again.LockFile, again.OutDir = w.write("unsigned.yaml", string(must(lock.Encode())(t))), t.TempDir()
+	if _, err := build.Build(t.Context(), again); err == nil || !strings.Contains(err.Error(), signer) {
+		t.Errorf("a signer that the lock denies: %v", err)
+	}
+	base.Signer = signer
 	base.Files = append(base.Files, manifest.LockedMetadata{Path: "repodata/other.xml", Digest: base.Digest, Size: base.Size})
 	again.LockFile, again.OutDir = w.write("edited.yaml", string(must(lock.Encode())(t))), t.TempDir()
 	if _, err := build.Build(t.Context(), again); err == nil || !strings.Contains(err.Error(), "repodata/other.xml") {

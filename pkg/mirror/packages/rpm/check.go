@@ -54,8 +54,12 @@ func verifyMetadata(ctx context.Context, files packages.Files, req packages.Requ
 		return nil, err
 	}
 	if signature := at(SignatureName); signature != "" {
-		if _, err := verifyRepomd(ctx, files, req, s, repomd, signature); err != nil {
+		signer, err := verifyRepomd(ctx, files, req, s, repomd, signature)
+		if err != nil {
 			return nil, err
+		}
+		if signer.Fingerprint != pinned.Signer { // clients are told by it whether to check
+			return nil, fmt.Errorf("repomd.xml is signed by %s, the lock says %q", signer.Fingerprint, pinned.Signer)
 		}
 	} else if pinned.Signer != "" {
 		return nil, fmt.Errorf("the lock says who signed repomd.xml, and lacks the signature")
