@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -308,7 +309,7 @@ func LocalSite(hostname, address string) *Site {
 	return s
 }
 
-// Value is the secret, read from its file or variable. A missing one is an error
+// Value is the secret, read from its file or variable. A missing or empty one is an error
 // that names where it was looked for.
 func (r *SecretRef) Value() (string, error) {
 	if r.Env != "" {
@@ -322,7 +323,11 @@ func (r *SecretRef) Value() (string, error) {
 	if err != nil {
 		return "", &SecretError{Ref: *r, Err: err}
 	}
-	return trimLine(string(data)), nil
+	v := trimLine(string(data))
+	if v == "" {
+		return "", &SecretError{Ref: *r, Err: fmt.Errorf("file %q is empty", r.File)}
+	}
+	return v, nil
 }
 
 // SecretError says that a secret is not where the site file says.

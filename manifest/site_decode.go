@@ -79,6 +79,7 @@ var (
 	fingerprintRE = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
 	taintRE       = regexp.MustCompile(`^[A-Za-z0-9._/-]+(=[A-Za-z0-9._-]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$`)
 	diskRE        = regexp.MustCompile(`^/dev/[A-Za-z0-9/._:-]+$`)
+	dirRE         = regexp.MustCompile(`^/[A-Za-z0-9/._-]+$`) // it stands in a systemd unit
 	userRE        = regexp.MustCompile(`^[a-z_][a-z0-9_.-]*\$?$`)
 )
 
@@ -105,8 +106,8 @@ func (s *Site) validate(doc *document) {
 		doc.errorf("pki", "caFile and caKeyFile are given together: certificates are made with them")
 	}
 	validatePort(doc, "depot.port", s.Depot.Port)
-	if !filepath.IsAbs(s.Depot.Dir) || filepath.Clean(s.Depot.Dir) != s.Depot.Dir {
-		doc.errorf("depot.dir", "dir %q: want a clean absolute path", s.Depot.Dir)
+	if !dirRE.MatchString(s.Depot.Dir) || filepath.Clean(s.Depot.Dir) != s.Depot.Dir {
+		doc.errorf("depot.dir", "dir %q: want a clean absolute path of letters, digits and . _ -", s.Depot.Dir)
 	}
 	s.validateHarbor(doc)
 	for id := range s.Components.Values {

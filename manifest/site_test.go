@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -111,7 +113,8 @@ pki: {caFile: a}
 	if !errors.As(err, &source) || source.Line == 0 {
 		t.Errorf("%v", err)
 	}
-	for _, unknown := range []string{"hots: []", "kubernetes: {kubelet: {a: 1, a: 2}}", "kubernetes: {kubelet: &x {a: 1}}", "ssh: {password: x}"} {
+	for _, unknown := range []string{"hots: []", "kubernetes: {kubelet: {a: 1, a: 2}}", "kubernetes: {kubelet: &x {a: 1}}", "ssh: {password: x}",
+		"depot: {dir: /srv/two words}", `depot: {dir: "/srv/a\nExecStart=/bin/b"}`, "depot: {dir: /srv/%n}", "depot: {dir: srv}", "depot: {dir: /srv/../etc}"} {
 		if _, err := DecodeSite("s.yaml", []byte(goodSite+unknown+"\n")); err == nil {
 			t.Errorf("%s is taken", unknown)
 		}
@@ -122,5 +125,20 @@ func TestLocalSite(t *testing.T) {
 	s := LocalSite("box", "192.0.2.7")
 	if s.APIEndpoint().String() != "192.0.2.7:6443" || len(s.Nodes()) != 1 || s.Depots()[0].Name != "box" || s.Network.Pods != DefaultPodCIDR {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestEmptySecret: a file that was made and not filled is no secret.
+func TestEmptySecret(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	for content, want := range map[string]string{"": "", "\n": "", "word\r\n": "word"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := (&SecretRef{File: path}).Value()
+		var missing *SecretError
+		if got != want || (want == "") != errors.As(err, &missing) {
+			t.Errorf("%q: %q, %v", content, got, err)
+		}
 	}
 }
