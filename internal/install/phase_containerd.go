@@ -40,8 +40,9 @@ func containerdPhase() phase.Phase[*Cluster] {
 	}}
 }
 
-// mirrorURLs are where containerd asks: HAProxy first, which refuses at once when a
-// depot is down, then each depot itself.
+// mirrorURLs are where containerd asks: each depot itself. One that vanished costs half
+// a minute a request; HAProxy, which would refuse at once, has no name in the depots'
+// certificates.
 func (c *Cluster) mirrorURLs() []string {
 	return c.depotURLs()
 }
