@@ -28,8 +28,11 @@ func (r *run) dossierFiles(volumes []Volume) ([]dossier.File, error) {
 	for i, v := range volumes {
 		source.Volumes = append(source.Volumes, dossier.Volume{Number: i + 1, Name: v.Name, Size: v.Size, SHA256: v.SHA256})
 	}
-	if data, ok := r.raw[manifest.ScanReportName]; ok {
-		if source.Report, err = manifest.DecodeScanReport(data); err != nil {
+	for _, f := range r.surveyFiles() {
+		if f.Name != manifest.ScanReportName {
+			continue
+		}
+		if source.Report, err = manifest.DecodeScanReport(f.Data); err != nil {
 			return nil, err
 		}
 	}

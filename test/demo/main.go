@@ -59,6 +59,7 @@ var steps = []step{
 	{"bundle build again", (*demo).rebuild},
 	{"bundle verify", (*demo).verify},
 	{"internet stopped", (*demo).stopLab},
+	{"bundle dossier", (*demo).dossierAgain},
 	{"install verify", (*demo).installVerify},
 	{"install serve", (*demo).serve},
 	{"pull every image back", (*demo).pullImages},
