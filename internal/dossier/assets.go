@@ -36,7 +36,7 @@ type Asset struct {
 	License string `json:"license,omitempty"`
 	// PinnedBy is release, site or build.
 	PinnedBy manifest.PinnedBy `json:"pinnedBy"`
-	// Components that list it, in install order.
+	// Components that list it, sorted.
 	Components []string `json:"components"`
 }
 

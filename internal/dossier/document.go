@@ -37,7 +37,7 @@ type Source struct {
 	Bundle *manifest.Bundle
 	Digest digest.Digest
 	Lock   *manifest.Lock
-	// Components are those carried, in install order.
+	// Components are those carried, in any order.
 	Components []*manifest.ComponentSpec
 	// Report is nil where no scanner ran.
 	Report  *manifest.ScanReport
@@ -146,6 +146,8 @@ type Unscanned struct {
 // New puts the document together. The same source gives the same document.
 func New(s Source) *Document {
 	b := s.Bundle
+	// By id, as bundle.json lists them: the order of the installation is not in it.
+	specs := slices.SortedFunc(slices.Values(s.Components), func(x, y *manifest.ComponentSpec) int { return cmp.Compare(x.ID, y.ID) })
 	d := &Document{
 		APIVersion: manifest.APIVersion, Kind: KindDossier,
 		BundleID: s.Digest, Release: b.Release, Profile: b.Profile, Created: b.Created,
@@ -158,12 +160,12 @@ func New(s Source) *Document {
 	}
 	slices.Sort(d.Distributions)
 	d.Distributions = slices.Compact(d.Distributions)
-	d.Assets = newCatalog(s.Components).assets(s.Lock)
+	d.Assets = newCatalog(specs).assets(s.Lock)
 	d.Scan = newScan(b.Scan, s.Report)
-	d.Components = d.components(s.Components)
+	d.Components = d.components(specs)
 	d.Totals = totals(d.Assets)
 	if s.Previous != nil {
-		d.Changes = newChanges(s.Previous, newCatalog(s.Components).assets(s.Previous.Lock), d.Assets)
+		d.Changes = newChanges(s.Previous, newCatalog(specs).assets(s.Previous.Lock), d.Assets)
 	}
 	return d
 }

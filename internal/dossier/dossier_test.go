@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,6 +122,26 @@ func TestSameSourceSameBytes(t *testing.T) {
 			if f.Name != first[i].Name || !bytes.Equal(f.Data, first[i].Data) {
 				t.Fatalf("%s differs", f.Name)
 			}
+		}
+	}
+}
+
+// TestOrderOfComponentsDoesNotMatter: a build knows the order of the installation,
+// the bundle alone does not.
+func TestOrderOfComponentsDoesNotMatter(t *testing.T) {
+	one, other := sample(), sample()
+	slices.Reverse(other.Components)
+	a, err := dossier.New(one).Files(dossier.Korean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := dossier.New(other).Files(dossier.Korean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range a {
+		if !bytes.Equal(a[i].Data, b[i].Data) {
+			t.Errorf("%s differs", a[i].Name)
 		}
 	}
 }
