@@ -44,8 +44,8 @@ func storagePhase() phase.Phase[*Cluster] {
 
 // harborPhase deploys Harbor.
 //
-// INPUTS, OUTPUTS, rerunning: as the network phase; storage, and a certificate of
-// the site's authority.
+// INPUTS, OUTPUTS, rerunning: as the network phase; storage. A certificate of the site's
+// authority for Harbor is made first, and left alone while it fits.
 func harborPhase() phase.Phase[*Cluster] {
 	return stackPhase("harbor", "deploy Harbor", func(c *Cluster) []*manifest.ComponentSpec {
 		return slices.DeleteFunc(slices.Clone(c.Components), func(s *manifest.ComponentSpec) bool {
@@ -108,6 +108,9 @@ func stackPhase(name, title string, choose func(*Cluster) []*manifest.ComponentS
 		Tasks: func(c *Cluster) []phase.Task {
 			var tasks []phase.Task
 			for _, s := range choose(c) {
+				if s.ID == harborID {
+					tasks = append(tasks, c.certificateTask(s))
+				}
 				tasks = append(tasks, c.deployTask(s))
 			}
 			return tasks
