@@ -103,7 +103,7 @@ copy() {
   for file in "$media"/*; do
     case $file in
       *.zst) ln -s "$file" "$to/" ;;
-      *) if [[ -f $file ]]; then cp "$file" "$to/"; fi ;;
+      *) cp -r "$file" "$to/" ;;
     esac
   done
   echo "$to"
