@@ -91,10 +91,15 @@ func checkImages(t *testing.T, l *layout.Layout) {
 			mediaTypes[d.MediaType] = true
 			var cfg ocispec.Image
 			decode(t, l, m.Config, &cfg)
+			image := m.Subject == nil && (m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == layout.DockerConfig)
+			if image && len(m.Layers) != len(cfg.RootFS.DiffIDs) {
+				t.Errorf("%s: %d layers, config names %d", ref, len(m.Layers), len(cfg.RootFS.DiffIDs))
+				return
+			}
 			for i, layer := range m.Layers {
 				mediaTypes[layer.MediaType] = true
-				if m.Subject != nil {
-					continue // an artifact has no diff ids
+				if !image {
+					continue // charts, databases and signatures have no diff ids
 				}
 				if got := diffID(t, l, layer); got != cfg.RootFS.DiffIDs[i] {
 					t.Errorf("%s: layer %d has diff id %s, config says %s", ref, i, got, cfg.RootFS.DiffIDs[i])

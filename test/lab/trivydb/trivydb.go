@@ -95,8 +95,30 @@ func Build(dir string, advisories []Advisory, updated time.Time) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("filling a vulnerability database: %w", err)
 	}
+	if err := settle(filepath.Join(dir, "trivy.db")); err != nil {
+		return fmt.Errorf("settling a vulnerability database: %w", err)
+	}
 	client := metadata.NewClient(dir)
 	return client.Update(metadata.Metadata{Version: db.SchemaVersion, UpdatedAt: updated, NextUpdate: updated.AddDate(100, 0, 0)})
+}
+
+// settle rewrites a database key by key: where bbolt puts the pages of one large
+// transaction follows the order of a map, and the lab's content is to be the same
+// whenever it is made.
+func settle(path string) (err error) {
+	from, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	to, err := bolt.Open(path+".new", 0o600, &bolt.Options{NoSync: true})
+	if err == nil {
+		err = bolt.Compact(to, from, 1)
+		err = errors.Join(err, to.Close())
+	}
+	if err := errors.Join(err, from.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 var sources = map[Bucket]types.DataSource{
