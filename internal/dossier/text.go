@@ -85,7 +85,7 @@ var korean = texts{ //nolint:gosec // words for the page, no credentials
 	"exception.used": "적용됨", "exception.unused": "해당 없음", "exception.expired": "만료됨",
 }
 
-var english = texts{ //nolint:gosec // words for the page, no credentials
+var english = texts{
 	"heading": "Carry-in assets and security findings", "subtitle": "Software bundle for a network without internet",
 	"summary": "1. Overview", "release": "Release", "profile": "Profile", "bundleId": "Bundle (SHA-256)", "created": "Built (UTC)",
 	"builder": "Built with", "platforms": "Platforms", "distributions": "Operating systems", "networkClass": "Network class (N2SF)",

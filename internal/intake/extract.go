@@ -22,8 +22,8 @@ type ExtractOptions struct {
 }
 
 // ExtractLayout writes the content of b into dir as an OCI image layout, with the
-// bundle's documents beside it. Every byte is verified on the way. The layout's
-// index.json comes last.
+// bundle's documents and its signatures beside it. Every byte is verified on the way,
+// each signature with the trusted keys. The layout's index.json comes last.
 func ExtractLayout(ctx context.Context, b *Bundle, dir string, o ExtractOptions) error {
 	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
 		return fmt.Errorf("making the layout folder: %w", err)
@@ -37,6 +37,9 @@ func ExtractLayout(ctx context.Context, b *Bundle, dir string, o ExtractOptions)
 		return err
 	}
 	if err := extractHead(b, dir); err != nil {
+		return err
+	}
+	if err := extractSignatures(ctx, b, dir); err != nil {
 		return err
 	}
 	for _, e := range b.Contents().Entries {
@@ -68,11 +71,32 @@ func extractHead(b *Bundle, dir string) error {
 	return nil
 }
 
+// extractSignatures writes signatures/ once all of it verified.
+func extractSignatures(ctx context.Context, b *Bundle, dir string) error {
+	if _, err := b.WithSignatures(ctx); err != nil {
+		return err
+	}
+	for _, name := range b.SignatureFiles() {
+		data, err := b.ReadSignatureFile(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := extractFile(name, data, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func extractEntry(ctx context.Context, b *Bundle, name, dir string) error {
 	data, err := b.ReadFile(ctx, name)
 	if err != nil {
 		return err
 	}
+	return extractFile(name, data, dir)
+}
+
+func extractFile(name string, data []byte, dir string) error {
 	target := filepath.Join(dir, filepath.FromSlash(name)) // names are checked by the archive: clean and relative
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return fmt.Errorf("making a folder for %q: %w", name, err)
