@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"naru/manifest"
+	"naru/pkg/archive"
 	"naru/pkg/sign/verify"
 )
 
@@ -58,6 +60,9 @@ func (b *Bundle) WithSignatures(ctx context.Context) (*Signed, error) {
 		held[name] = true
 	}
 	s.collect(list, held)
+	if err := s.whole(ctx); err != nil {
+		return nil, err
+	}
 	checked := map[digest.Digest]bool{}
 	for _, d := range list.Manifests {
 		if checked[d.Digest] {
@@ -127,9 +132,21 @@ func (s *Signed) read(ctx context.Context, d digest.Digest) ([]byte, error) {
 		return nil, err
 	}
 	if got := digest.FromBytes(data); got != d {
-		return nil, fmt.Errorf("reading %q: %w", name, &verify.DigestError{Signed: d, Got: got})
+		volumes := s.Volumes()
+		return nil, fmt.Errorf("reading a signature: %w", &archive.DamagedError{Volume: volumes[len(volumes)-1].Path, Entry: name, Want: d, Got: got, Err: archive.ErrDigest})
 	}
 	return data, nil
+}
+
+// whole reads every part of every signature, those too that no check looks at: what
+// the signature of bundle.json does not cover is at least what its name says.
+func (s *Signed) whole(ctx context.Context) error {
+	for _, d := range slices.Sorted(maps.Keys(s.files)) {
+		if _, err := s.read(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // check verifies what one manifest holds. A manifest that is not in signatures/ is

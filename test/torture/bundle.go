@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -94,26 +95,35 @@ func (s *suite) makeOther(ctx context.Context, src *source, dir, cache string) e
 	return s.program(ctx, nil, "bundle", s.buildArgs(&small, dir, cache, "--no-installer", "--replace", "--fresh")...)
 }
 
-// read takes the medium into memory, the content through naru's reader.
-func (m *medium) read(ctx context.Context, key string) error {
-	m.files, m.regions, m.volumes = map[string][]byte{}, map[string][]region{}, nil
-	list, err := os.ReadDir(m.dir)
+// readFile takes one file of the medium into memory; its name is relative to it.
+func (m *medium) readFile(path string, d fs.DirEntry, err error) error {
+	if err != nil || d.IsDir() {
+		return err
+	}
+	name, err := filepath.Rel(m.dir, path)
 	if err != nil {
 		return err
 	}
-	for _, f := range list {
-		data, err := os.ReadFile(filepath.Join(m.dir, f.Name()))
-		if err != nil {
-			return err
-		}
-		m.files[f.Name()] = data
-		if !strings.HasSuffix(f.Name(), ".tar.zst") {
-			continue
-		}
-		m.volumes = append(m.volumes, f.Name())
-		if m.regions[f.Name()], err = mapVolume(data); err != nil {
-			return fmt.Errorf("mapping %q: %w", f.Name(), err)
-		}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	m.files[name] = data
+	if !strings.HasSuffix(name, ".tar.zst") {
+		return nil
+	}
+	m.volumes = append(m.volumes, name)
+	if m.regions[name], err = mapVolume(data); err != nil {
+		return fmt.Errorf("mapping %q: %w", name, err)
+	}
+	return nil
+}
+
+// read takes the medium into memory, the content through naru's reader.
+func (m *medium) read(ctx context.Context, key string) error {
+	m.files, m.regions, m.volumes = map[string][]byte{}, map[string][]region{}, nil
+	if err := filepath.WalkDir(m.dir, m.readFile); err != nil {
+		return err
 	}
 	b, err := intake.Open(ctx, intake.Options{Paths: []string{m.dir}, Keys: []string{key}})
 	if err != nil {
@@ -165,11 +175,20 @@ func (m *medium) copyTo(dir string) error {
 		return err
 	}
 	for name, data := range m.files {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+		if err := writeBelow(dir, name, data); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeBelow writes a file of the medium, in its folder.
+func writeBelow(dir, name string, data []byte) error {
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o600)
 }
 
 // believed is what reading a damaged medium gave.
@@ -200,7 +219,9 @@ func (m *medium) believe(ctx context.Context, r *rand.Rand, o intake.Options) be
 			out.wrong = append(out.wrong, d.String())
 		}
 	}
-	_, out.err = b.Verify(ctx, archive.VerifyOptions{})
+	if _, out.err = b.Verify(ctx, archive.VerifyOptions{}); out.err == nil {
+		_, out.err = b.WithSignatures(ctx) // what the signature of bundle.json does not cover
+	}
 	return out
 }
 

@@ -112,13 +112,13 @@ func (one set) lay(m *medium, dir string) error {
 	}
 	for name, data := range m.files {
 		if !strings.HasSuffix(name, ".tar.zst") {
-			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			if err := writeBelow(dir, name, data); err != nil {
 				return err
 			}
 		}
 	}
 	for name, data := range one.files {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+		if err := writeBelow(dir, name, data); err != nil {
 			return err
 		}
 	}
