@@ -40,7 +40,7 @@ dossier: ## open the demo's dossier in Chromium; pictures and PDFs go to .cache/
 	go run ./test/dossier -pages bundles/demo/dossier -out $(CACHE)/dossier
 
 test: ## run the unit and integration tests
-	test/tools/tools.sh --dir $(TOOLS) docker-registry zstd rpmbuild createrepo_c gpg
+	test/tools/tools.sh --dir $(TOOLS) docker-registry zstd rpmbuild createrepo_c gpg sshd
 	go test -timeout 20m ./...
 
 lint: ## run golangci-lint

@@ -80,7 +80,9 @@ func newServer(t *testing.T, sudo string) *server {
 	ok(t, os.MkdirAll(bin, 0o755))
 	ok(t, os.WriteFile(filepath.Join(bin, "sudo"), []byte("#!/bin/sh\n"+sudo+"\n"), 0o755))
 	me := must(user.Current())(t).Username
-	ok(t, os.MkdirAll("/run/sshd", 0o755))
+	if os.Geteuid() == 0 { // nobody else separates privileges
+		ok(t, os.MkdirAll("/run/sshd", 0o755))
+	}
 	config := fmt.Sprintf(`Port %d
 ListenAddress 127.0.0.1
 HostKey %s

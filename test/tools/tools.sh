@@ -161,6 +161,7 @@ for tool; do
 	debootstrap) apt_tool debootstrap debootstrap ;;
 	depmod) apt_tool depmod kmod ;;
 	ssh) apt_tool ssh openssh-client ;;
+	sshd) apt_tool sshd openssh-server ;;
 	curl) apt_tool curl curl ;;
 	rpmbuild) apt_tool rpmbuild rpm ;;
 	createrepo_c) apt_tool createrepo_c createrepo-c ;;
