@@ -44,7 +44,7 @@ func TestDeterminism(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := buildDemo(t, three, append(lock, "--unsigned", "--no-installer", "--volume-size", fmt.Sprint(info.Size()/3+2<<20))...)
+		b := buildDemo(t, three, append(lock, "--unsigned", "--no-installer", "--volume-size", fmt.Sprint(info.Size()/3+6<<20))...)
 		if len(b.Volumes) != 3 {
 			t.Fatalf("%d volumes, want 3", len(b.Volumes))
 		}
