@@ -71,7 +71,10 @@ type NodeFacts struct {
 // HarborFacts says where Harbor answers; all empty where the site has none.
 type HarborFacts struct {
 	Host string
-	// URL is "https://" and Host.
+	// Registry is Host with the port, where that is not 443: images in Harbor are
+	// named by it.
+	Registry string
+	// URL is "https://" and Registry.
 	URL string
 	// NodePort that HAProxy forwards to.
 	NodePort int
@@ -121,7 +124,7 @@ func SampleFacts(release, kubernetes string, c *ComponentSpec) *Facts {
 			{Name: "cp3", Address: "192.0.2.13", Roles: []string{"control-plane"}},
 			{Name: "w1", Address: "192.0.2.21", Roles: []string{"worker"}, Disks: []string{"/dev/sdb"}},
 		},
-		Harbor:      HarborFacts{Host: "harbor.naru.test", URL: "https://harbor.naru.test", NodePort: 30003, TLSSecret: "harbor-tls"},
+		Harbor:      HarborFacts{Host: "harbor.naru.test", Registry: "harbor.naru.test", URL: "https://harbor.naru.test", NodePort: 30003, TLSSecret: "harbor-tls"},
 		Depot:       "https://192.0.2.10:5000",
 		CA:          "-----BEGIN CERTIFICATE-----\nc2FtcGxl\n-----END CERTIFICATE-----\n",
 		TimeServers: []string{"192.0.2.1"},

@@ -159,10 +159,17 @@ type SiteHarbor struct {
 	Mode string `yaml:"mode,omitempty"`
 	// Host is the name it answers at; harbor.<domain> if empty.
 	Host string `yaml:"host,omitempty"`
+	// Port that it answers at; 443, or the node port where the site has no balancer.
+	Port int `yaml:"port,omitempty"`
+	// Address is the IP address of an external one. The hosts then find it by naru's
+	// own lines of their hosts files, behind HAProxy where the site has one, and pods
+	// by CoreDNS; without it the site's DNS has to know Host.
+	Address string `yaml:"address,omitempty"`
 	// NodePort that HAProxy forwards to, for in-cluster.
 	NodePort int `yaml:"nodePort,omitempty"`
 	// User and Password log in to an external one that must be able to make projects
-	// and robots; CAFile vouches for its certificate.
+	// and robots; CAFile vouches for its certificate. In-cluster they are for a Harbor
+	// whose administrator's password was changed since.
 	User     string     `yaml:"user,omitempty"`
 	Password *SecretRef `yaml:"password,omitempty"`
 	CAFile   string     `yaml:"caFile,omitempty"`

@@ -56,6 +56,10 @@ func (s *Site) setDefaults() {
 	def(&s.Harbor.Mode, HarborInCluster)
 	def(&s.Harbor.Host, "harbor."+s.Domain)
 	defInt(&s.Harbor.NodePort, DefaultHarborPort)
+	if s.Harbor.Mode == HarborInCluster && len(s.Balancers()) == 0 {
+		defInt(&s.Harbor.Port, s.Harbor.NodePort)
+	}
+	defInt(&s.Harbor.Port, 443)
 	def(&s.Storage.Class, DefaultStorageClass)
 	if vip, err := netip.ParseAddr(s.Endpoint.VIP); err == nil && s.Endpoint.VirtualRouterID == 0 {
 		b := vip.AsSlice()
@@ -302,6 +306,13 @@ func (s *Site) validateHarbor(doc *document) {
 	}
 	if h.Password != nil {
 		h.Password.validate(doc, "harbor.password")
+	}
+	validatePort(doc, "harbor.port", h.Port)
+	if _, err := netip.ParseAddr(h.Address); h.Address != "" && err != nil {
+		doc.errorf("harbor.address", "address %q is no IP address", h.Address)
+	}
+	if h.Address != "" && h.Mode != HarborExternal {
+		doc.errorf("harbor.address", "only an external Harbor has an address of its own")
 	}
 	if h.Mode == HarborExternal && (h.User == "" || h.Password == nil) {
 		doc.errorf("harbor", "an external Harbor needs user and password")

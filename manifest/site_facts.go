@@ -26,12 +26,20 @@ func (s *Site) Facts(release, kubernetes string) *Facts {
 		f.Depot = fmt.Sprintf("https://%s:%d", d[0].Address, s.Depot.Port)
 	}
 	if s.Harbor.Mode != HarborNone {
-		f.Harbor = HarborFacts{Host: s.Harbor.Host, URL: "https://" + s.Harbor.Host}
+		f.Harbor = HarborFacts{Host: s.Harbor.Host, Registry: s.Harbor.Registry(), URL: "https://" + s.Harbor.Registry()}
 		if s.Harbor.Mode == HarborInCluster {
 			f.Harbor.NodePort, f.Harbor.TLSSecret = s.Harbor.NodePort, "harbor-tls"
 		}
 	}
 	return f
+}
+
+// Registry is "host[:port]", what images in the site's Harbor are named by.
+func (h SiteHarbor) Registry() string {
+	if h.Port == 443 || h.Port == 0 {
+		return h.Host
+	}
+	return fmt.Sprintf("%s:%d", h.Host, h.Port)
 }
 
 // For is f with the free settings and the generated secrets of one component.

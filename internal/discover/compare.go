@@ -50,7 +50,7 @@ func (d *discoverer) compare(c *manifest.ComponentSpec, rendered *chart.Rendered
 // it. What is not an image of an upstream, such as a chart, is none of ours to look
 // for, and false.
 func ownRegistry(r manifest.Reference, facts *manifest.Facts) (manifest.Reference, bool) {
-	if facts.Harbor.Host == "" || r.Host != strings.ToLower(facts.Harbor.Host) {
+	if facts.Harbor.Registry == "" || r.Host != strings.ToLower(facts.Harbor.Registry) {
 		return r, true
 	}
 	project, _, _ := strings.Cut(r.Repository, "/")

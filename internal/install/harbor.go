@@ -48,9 +48,6 @@ func SetUpHarbor(ctx context.Context, o HarborSetup) (*HarborChanges, error) {
 	if out.Restricted, err = c.RestrictProjects(ctx); err != nil {
 		return out, err
 	}
-	if out.Robots, err = EnsureRobots(ctx, o.Robots); err != nil {
-		return out, err
-	}
 	if o.GC != "" {
 		if out.GC, err = c.EnsureGC(ctx, o.GC); err != nil {
 			return out, err
@@ -62,7 +59,12 @@ func SetUpHarbor(ctx context.Context, o HarborSetup) (*HarborChanges, error) {
 			return out, err
 		}
 	}
-	return out, retain(ctx, c, o.Retention, out)
+	if err := retain(ctx, c, o.Retention, out); err != nil {
+		return out, err
+	}
+	// Last, so that robots that work tell of all the rest.
+	out.Robots, err = EnsureRobots(ctx, o.Robots)
+	return out, err
 }
 
 // retain gives a retention policy to the projects that have none.

@@ -56,22 +56,12 @@ func (c *Cluster) certificateTask(s *manifest.ComponentSpec) phase.Task {
 }
 
 func (c *Cluster) harborCertificate(ctx context.Context, s *manifest.ComponentSpec) (*harborCertificate, error) {
-	config, err := c.restConfig(ctx)
+	client, err := c.kube(ctx)
 	if err != nil {
 		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("reaching the API server: %w", err)
-	}
 	facts := c.Facts().Harbor
-	h := &harborCertificate{client: client, namespace: s.ID, name: facts.TLSSecret, host: facts.Host}
-	for i := range s.Steps {
-		if ns := s.Steps[i].Namespace; ns != "" {
-			h.namespace = ns
-		}
-	}
-	return h, nil
+	return &harborCertificate{client: client, namespace: harborNamespace(s), name: facts.TLSSecret, host: facts.Host}, nil
 }
 
 // holds tells whether the secret is there with a certificate by a that fits.

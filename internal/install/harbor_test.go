@@ -173,7 +173,7 @@ func TestContractRotate(t *testing.T) {
 		t.Errorf("again %+v", again)
 	}
 	mirrors := certsd.Steady{
-		Registries: map[string]string{"docker.io": "docker.io"}, Harbor: lab.URL, Depot: "https://depot.site", HarborCA: "/ca", DepotCA: "/ca",
+		Registries: map[string]string{"docker.io": "docker.io"}, Harbor: lab.URL, Depots: []string{"https://depot.site"}, HarborCA: "/ca", DepotCA: "/ca",
 		User: old.User, Secret: old.Secret,
 	}
 	ok(t, certsd.Write(certs, must(mirrors.Files())(t)))

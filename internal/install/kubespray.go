@@ -99,7 +99,7 @@ func Kubespray(in KubesprayInput) ([]byte, error) {
 		"coredns_version":     in.tag("kubernetes", "registry.k8s.io/coredns/coredns"),
 	}
 	facts := in.Site.Facts(in.Lock.Release, "")
-	registry := facts.Harbor.Host
+	registry := facts.Harbor.Registry
 	if registry == "" {
 		registry = strings.TrimPrefix(facts.Depot, "https://")
 	}

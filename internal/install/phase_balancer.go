@@ -54,15 +54,7 @@ func (c *Cluster) frontends() []bootstrap.Frontend {
 	for _, h := range c.Site.Depots() {
 		depot.Backends = append(depot.Backends, bootstrap.Backend{Name: h.Name, Address: net.JoinHostPort(h.Address, strconv.Itoa(c.Site.Depot.Port))})
 	}
-	out := []bootstrap.Frontend{api, depot}
-	if c.Site.Harbor.Mode == manifest.HarborInCluster && c.Component("harbor") != nil {
-		harbor := bootstrap.Frontend{Name: "harbor", Port: 443}
-		for _, h := range c.Site.Nodes() {
-			harbor.Backends = append(harbor.Backends, bootstrap.Backend{Name: h.Name, Address: net.JoinHostPort(h.Address, strconv.Itoa(c.Site.Harbor.NodePort))})
-		}
-		out = append(out, harbor)
-	}
-	return out
+	return append([]bootstrap.Frontend{api, depot}, c.harborFrontend()...)
 }
 
 func (c *Cluster) haproxyTask(h *bootstrap.Host) phase.Task {

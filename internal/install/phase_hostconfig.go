@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"naru/internal/phase"
-	"naru/manifest"
 	"naru/pkg/bootstrap"
 )
 
@@ -71,8 +70,8 @@ func (c *Cluster) hostLines() []string {
 		lines = append(lines, fmt.Sprintf("%s api.%s", address, c.Site.Domain))
 	}
 	lines = append(lines, fmt.Sprintf("%s depot.%s", c.Site.Depots()[0].Address, c.Site.Domain))
-	if c.Site.Harbor.Mode == manifest.HarborInCluster && c.Component("harbor") != nil {
-		lines = append(lines, fmt.Sprintf("%s %s", c.frontAddress(), c.Site.Harbor.Host))
+	if address := c.harborAddress(); address != "" {
+		lines = append(lines, address+" "+c.Site.Harbor.Host)
 	}
 	return lines
 }

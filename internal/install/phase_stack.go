@@ -42,18 +42,6 @@ func storagePhase() phase.Phase[*Cluster] {
 	return stackPhase("storage", "deploy storage", (*Cluster).storageComponents)
 }
 
-// harborPhase deploys Harbor.
-//
-// INPUTS, OUTPUTS, rerunning: as the network phase; storage. A certificate of the site's
-// authority for Harbor is made first, and left alone while it fits.
-func harborPhase() phase.Phase[*Cluster] {
-	return stackPhase("harbor", "deploy Harbor", func(c *Cluster) []*manifest.ComponentSpec {
-		return slices.DeleteFunc(slices.Clone(c.Components), func(s *manifest.ComponentSpec) bool {
-			return s.ID != harborID || c.Site.Harbor.Mode != manifest.HarborInCluster
-		})
-	})
-}
-
 // componentsPhase deploys all other components, each after what it requires.
 //
 // INPUTS, OUTPUTS, rerunning: as the network phase.
@@ -108,9 +96,6 @@ func stackPhase(name, title string, choose func(*Cluster) []*manifest.ComponentS
 		Tasks: func(c *Cluster) []phase.Task {
 			var tasks []phase.Task
 			for _, s := range choose(c) {
-				if s.ID == harborID {
-					tasks = append(tasks, c.certificateTask(s))
-				}
 				tasks = append(tasks, c.deployTask(s))
 			}
 			return tasks

@@ -23,6 +23,8 @@ func Phases() []phase.Phase[*Cluster] {
 		nodesPhase(),
 		storagePhase(),
 		harborPhase(),
+		seedPhase(),
+		mirrorsPhase(),
 		componentsPhase(),
 		sealedPhase(),
 		reportPhase(),

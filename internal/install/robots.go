@@ -53,6 +53,10 @@ func ReadRobotLogin(path string) (*RobotLogin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the login of a robot: %w", err)
 	}
+	return decodeRobotLogin(path, data)
+}
+
+func decodeRobotLogin(path string, data []byte) (*RobotLogin, error) {
 	var l RobotLogin
 	if err := manifest.DecodeJSON(data, kindRobotLogin, &l); err != nil {
 		// The text of a JSON error may quote the document.
@@ -68,10 +72,9 @@ func ReadRobotLogin(path string) (*RobotLogin, error) {
 // keepRobot writes the login of a robot where only root reads it, replacing that of
 // an older one at once and whole.
 func keepRobot(dir string, l RobotLogin) error {
-	l.APIVersion, l.Kind = manifest.APIVersion, kindRobotLogin
-	data, err := manifest.EncodeJSON(l)
+	data, err := encodeRobotLogin(l)
 	if err != nil {
-		return errors.New("encoding the login of a robot") // without what was to be encoded
+		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the folder of robots: %w", err)
@@ -79,12 +82,48 @@ func keepRobot(dir string, l RobotLogin) error {
 	return atomicfile.Write(robotPath(dir, l.Role), data, 0o600)
 }
 
+func encodeRobotLogin(l RobotLogin) ([]byte, error) {
+	l.APIVersion, l.Kind = manifest.APIVersion, kindRobotLogin
+	data, err := manifest.EncodeJSON(l)
+	if err != nil {
+		return nil, errors.New("encoding the login of a robot") // without what was to be encoded
+	}
+	return data, nil
+}
+
+// RobotLogins are where robots' logins are kept.
+type RobotLogins interface {
+	// Read is the login of a role; the error wraps fs.ErrNotExist when there is none,
+	// and is ErrExposedLogin where others than root could read it.
+	Read(ctx context.Context, role harbor.Role) (*RobotLogin, error)
+	// Keep puts a login in the place of an older one, whole.
+	Keep(ctx context.Context, l RobotLogin) error
+	// Place names where the login of a role lies, for people.
+	Place(role harbor.Role) string
+}
+
+// loginFiles keep logins in a folder of this machine.
+type loginFiles string
+
+// Read implements RobotLogins.
+func (f loginFiles) Read(_ context.Context, role harbor.Role) (*RobotLogin, error) {
+	return ReadRobotLogin(f.Place(role))
+}
+
+// Keep implements RobotLogins.
+func (f loginFiles) Keep(_ context.Context, l RobotLogin) error { return keepRobot(string(f), l) }
+
+// Place implements RobotLogins.
+func (f loginFiles) Place(role harbor.Role) string { return robotPath(string(f), role) }
+
 // RobotsOptions are those of EnsureRobots and RotateRobots.
 type RobotsOptions struct {
 	Harbor HarborLogin
 	// State is the folder of site key, journal and robots; empty for DefaultState.
 	State string
-	Roles []harbor.Role
+	// Logins are where logins are kept; nil for files below State.
+	Logins RobotLogins
+	Roles  []harbor.Role
 	// Days is how long robots live; harbor.Never for ever.
 	Days int64
 	// HandOut is given the new login of a robot when it is known to work, and before
@@ -109,8 +148,7 @@ type RobotChange struct {
 // EnsureRobots makes a robot for each role that has none whose login is here and works.
 func EnsureRobots(ctx context.Context, o RobotsOptions) ([]RobotChange, error) {
 	return o.each(ctx, func(r *rotation, role harbor.Role) (*RobotChange, error) {
-		path := robotPath(r.dir, role)
-		l, err := ReadRobotLogin(path)
+		l, err := r.Logins.Read(ctx, role)
 		if errors.Is(err, fs.ErrNotExist) {
 			return r.replace(ctx, role)
 		}
@@ -120,7 +158,7 @@ func EnsureRobots(ctx context.Context, o RobotsOptions) ([]RobotChange, error) {
 		if l.Harbor == r.client.URL() {
 			switch err := r.try(ctx, *l); {
 			case err == nil:
-				return &RobotChange{Role: role, Robot: l.User, File: path}, nil
+				return &RobotChange{Role: role, Robot: l.User, File: r.Logins.Place(role)}, nil
 			case !errors.Is(err, harbor.ErrUnauthorized):
 				return nil, err
 			}
@@ -141,7 +179,6 @@ func RotateRobots(ctx context.Context, o RobotsOptions) ([]RobotChange, error) {
 type rotation struct {
 	RobotsOptions
 	client *harbor.Client
-	dir    string
 	robots []harbor.Robot
 }
 
@@ -161,7 +198,10 @@ func (o RobotsOptions) each(ctx context.Context, f func(*rotation, harbor.Role) 
 	if err != nil {
 		return nil, err
 	}
-	r := &rotation{RobotsOptions: o, client: c, dir: RobotsDir(o.State), robots: robots}
+	if o.Logins == nil {
+		o.Logins = loginFiles(RobotsDir(o.State))
+	}
+	r := &rotation{RobotsOptions: o, client: c, robots: robots}
 	var out []RobotChange
 	for _, role := range o.Roles {
 		change, err := f(r, role)
@@ -182,7 +222,7 @@ func (o RobotsOptions) each(ctx context.Context, f func(*rotation, harbor.Role) 
 
 // replace makes a robot for a role, tries it, hands it out, and removes those before it.
 func (r *rotation) replace(ctx context.Context, role harbor.Role) (*RobotChange, error) {
-	change := &RobotChange{Role: role, File: robotPath(r.dir, role), Made: true}
+	change := &RobotChange{Role: role, File: r.Logins.Place(role), Made: true}
 	made, err := r.client.MakeRobot(ctx, harbor.RobotRequest{
 		Role: role, Serial: harbor.NextSerial(r.robots, role), Days: r.Days,
 		Keep: func(ctx context.Context, name, secret string) error {
@@ -195,7 +235,7 @@ func (r *rotation) replace(ctx context.Context, role harbor.Role) (*RobotChange,
 					return err
 				}
 			}
-			return keepRobot(r.dir, l)
+			return r.Logins.Keep(ctx, l)
 		},
 	})
 	if err != nil {

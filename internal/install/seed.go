@@ -82,6 +82,9 @@ type SeedOptions struct {
 	// AllowUnscanned takes bundles that were built without a scan.
 	AllowUnscanned bool
 	Harbor         HarborLogin
+	// Admin speaks to Harbor's API where that needs more rights than the robot that
+	// pushes has: quotas, immutability, replication policies. Nil for Harbor's login.
+	Admin *HarborLogin
 	// State is the folder of site key, journal and reports; empty for DefaultState.
 	State string
 	// Jobs bounds concurrent uploads; 0 is the default of package push.
@@ -140,6 +143,11 @@ func Seed(ctx context.Context, o SeedOptions) (*SeedResult, error) {
 	if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
 		return nil, err
 	}
+	return seedBundles(ctx, o, bundles)
+}
+
+// seedBundles is Seed for bundles that are open, and stay so.
+func seedBundles(ctx context.Context, o SeedOptions, bundles []*intake.Bundle) (*SeedResult, error) {
 	s := &seeding{SeedOptions: o.withDefaults(), bundles: bundles, result: &SeedResult{}}
 	if err := s.plan(ctx); err != nil {
 		return nil, err
@@ -189,10 +197,17 @@ type seeding struct {
 
 // plan lays out what is to be in Harbor and checks the names of its projects.
 func (s *seeding) plan(ctx context.Context) (err error) {
-	if s.client, err = s.Harbor.Client(); err != nil {
+	pusher, err := s.Harbor.Client()
+	if err != nil {
 		return err
 	}
-	registry, err := s.Harbor.registry(s.client, s.Jobs)
+	s.client = pusher
+	if s.Admin != nil {
+		if s.client, err = s.Admin.Client(); err != nil {
+			return err
+		}
+	}
+	registry, err := s.Harbor.registry(pusher, s.Jobs)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ func GetStatus(ctx context.Context, siteFile string) (*Status, error) {
 		return nil
 	})
 	c.nodeStatus(ctx, s, drift)
+	c.mirrorDrift(ctx, drift)
 	if s.Bundles, err = c.listBundles(ctx); err != nil {
 		drift("the depots: %v", err)
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/models"
 )
 
-// adminOnly is the setting by which only administrators make projects.
-const adminOnly = "adminonly"
+// AdminOnly is the value of Info.ProjectCreation where only administrators make projects.
+const AdminOnly = "adminonly"
 
 // RestrictProjects lets only administrators make projects: a robot could make one even
 // without the right to. It tells whether it had to change anything.
@@ -17,10 +17,10 @@ func (c *Client) RestrictProjects(ctx context.Context) (changed bool, err error)
 	if err != nil {
 		return false, failure("reading the configuration", "", err)
 	}
-	if item := resp.Payload.ProjectCreationRestriction; item != nil && item.Value == adminOnly {
+	if item := resp.Payload.ProjectCreationRestriction; item != nil && item.Value == AdminOnly {
 		return false, nil
 	}
-	restriction := adminOnly
+	restriction := AdminOnly
 	params := configure.NewUpdateConfigurationsParamsWithContext(ctx).WithConfigurations(&models.Configurations{ProjectCreationRestriction: &restriction})
 	_, err = c.api.Configure.UpdateConfigurations(ctx, params)
 	return err == nil, failure("letting only administrators make projects", "", err)

@@ -222,7 +222,7 @@ func (s *sealer) object(u *unstructured.Unstructured, custom bool) {
 func (s *sealer) image(h chart.Hit) {
 	s.report.Images++
 	ref := h.Ref
-	if host := strings.ToLower(s.facts.Harbor.Host); host != "" && ref.Host == host {
+	if host := strings.ToLower(s.facts.Harbor.Registry); host != "" && ref.Host == host {
 		project, _, _ := strings.Cut(ref.Repository, "/")
 		if !strings.Contains(project, ".") {
 			return // content of the site's own, or an artifact of naru's

@@ -39,6 +39,12 @@ func (s *Stack) readSecrets(ctx context.Context, c *manifest.ComponentSpec) (map
 	return out, complete, nil
 }
 
+// Secrets are the generated secrets of a component, as far as they were made.
+func (s *Stack) Secrets(ctx context.Context, c *manifest.ComponentSpec) (map[string]string, error) {
+	have, _, err := s.readSecrets(ctx, c)
+	return have, err
+}
+
 // keepSecrets makes the secrets that are missing and returns all. What is there is
 // never made anew.
 func (s *Stack) keepSecrets(ctx context.Context, c *manifest.ComponentSpec) (map[string]string, error) {

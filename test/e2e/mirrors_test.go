@@ -124,7 +124,7 @@ func (s *site) login(t *testing.T, secret string) {
 		t.Fatal(err)
 	}
 	steady := certsd.Steady{
-		Registries: registries, Harbor: "https://" + frontHarbor, Depot: "https://" + frontDepot,
+		Registries: registries, Harbor: "https://" + frontHarbor, Depots: []string{"https://" + frontDepot},
 		HarborCA: s.harbor.ca, DepotCA: s.depot.ca, User: robot, Secret: secret,
 	}
 	files, err := steady.Files()

@@ -5,7 +5,10 @@
 // In the steady state of a site every upstream registry has a folder of its own:
 //
 //	docker.io/hosts.toml: [host] Harbor, in the registry's project
-//	                      [host] and server the depot
+//	                      [host] the depots, the first of them the server as well
+//
+// and so does Harbor itself, for images of the site's own that are named by it: it is
+// asked without naru's login, with that of the pod.
 //
 // containerd asks the hosts in their order, each request anew: 404, 401, 5xx and a
 // refused connection go on to the next at once. Harbor does not hold an index of which
@@ -45,8 +48,9 @@ type Steady struct {
 	// Registries are the upstream hosts, "host" or "host:port", and the project of
 	// each in Harbor.
 	Registries map[string]string
-	// Harbor and Depot are "https://host[:port]".
-	Harbor, Depot string
+	// Harbor and each of Depots are "https://host[:port]".
+	Harbor string
+	Depots []string
 	// HarborCA and DepotCA are paths, on the node, of the authorities' certificates.
 	HarborCA, DepotCA string
 	// User and Secret are those of the robot that pulls. With an empty User Harbor is
@@ -58,29 +62,39 @@ var errIncomplete = errors.New("Harbor, depot and their authorities have to be n
 
 // Files are the files of the steady state, by their path below Dir.
 func (s Steady) Files() (map[string][]byte, error) {
-	for _, v := range []string{s.Harbor, s.Depot, s.HarborCA, s.DepotCA} {
-		if v == "" {
-			return nil, fmt.Errorf("writing the mirrors of containerd: %w", errIncomplete)
-		}
+	if s.Harbor == "" || len(s.Depots) == 0 || slices.Contains(s.Depots, "") || s.HarborCA == "" || s.DepotCA == "" {
+		return nil, fmt.Errorf("writing the mirrors of containerd: %w", errIncomplete)
 	}
 	out := map[string][]byte{}
 	for host, project := range s.Registries {
 		out[filepath.Join(Folder(host), FileName)] = []byte(s.file(project))
 	}
+	out[filepath.Join(Folder(strings.TrimPrefix(s.Harbor, "https://")), FileName)] = []byte(s.own())
 	return out, nil
+}
+
+// Mark is the first line of the file of a registry whose mirrors are Harbor and the
+// depots: whoever looks for such files knows them by it.
+const Mark = "# Written by naru: Harbor, then the depot, and nothing outside."
+
+// own is the file for Harbor itself.
+func (s Steady) own() string {
+	return fmt.Sprintf("# Written by naru: the site's own images.\nserver = %[1]s\nca = %[2]s\n\n[host.%[1]s]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %[2]s\n",
+		quote(s.Harbor), quote(s.HarborCA))
 }
 
 func (s Steady) file(project string) string {
 	var b strings.Builder
 	upstream := s.Harbor + "/v2/" + project
-	fmt.Fprintf(&b, "# Written by naru: Harbor, then the depot, and nothing outside.\n")
-	fmt.Fprintf(&b, "server = %s\nca = %s\n", quote(s.Depot), quote(s.DepotCA))
+	fmt.Fprintf(&b, "%s\nserver = %s\nca = %s\n", Mark, quote(s.Depots[0]), quote(s.DepotCA))
 	fmt.Fprintf(&b, "\n[host.%s]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n  ca = %s\n", quote(upstream), quote(s.HarborCA))
 	if s.User != "" {
 		login := base64.StdEncoding.EncodeToString([]byte(s.User + ":" + s.Secret))
 		fmt.Fprintf(&b, "  [host.%s.header]\n    Authorization = [%s]\n", quote(upstream), quote("Basic "+login))
 	}
-	fmt.Fprintf(&b, "\n[host.%s]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %s\n", quote(s.Depot), quote(s.DepotCA))
+	for _, depot := range s.Depots {
+		fmt.Fprintf(&b, "\n[host.%s]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %s\n", quote(depot), quote(s.DepotCA))
+	}
 	return b.String()
 }
 
@@ -95,6 +109,16 @@ func Folder(host string) string {
 		return host
 	}
 	return name + "_" + port + "_"
+}
+
+// Registry is the host that a folder is for.
+func Registry(folder string) string {
+	if name, ok := strings.CutSuffix(folder, "_"); ok {
+		if i := strings.LastIndexByte(name, '_'); i > 0 {
+			return name[:i] + ":" + name[i+1:]
+		}
+	}
+	return folder
 }
 
 // Differ lists which of the files are not as wanted below dir, sorted.

@@ -12,7 +12,7 @@ import (
 func steady() Steady {
 	return Steady{
 		Registries: map[string]string{"docker.io": "docker.io", "localhost:5000": "localhost_5000"},
-		Harbor:     "https://harbor.site", Depot: "https://depot.site:5443", HarborCA: "/etc/naru/ca.crt", DepotCA: "/etc/naru/ca.crt",
+		Harbor:     "https://harbor.site", Depots: []string{"https://depot.site:5443"}, HarborCA: "/etc/naru/ca.crt", DepotCA: "/etc/naru/ca.crt",
 		User: "robot$naru-pull-1", Secret: "planted",
 	}
 }
@@ -51,7 +51,7 @@ func TestFiles(t *testing.T) {
 
 func TestNoFileWithoutOurServer(t *testing.T) {
 	s := steady()
-	s.Depot = ""
+	s.Depots = nil
 	if _, err := s.Files(); err == nil {
 		t.Error("without a depot the upstream registry would be asked")
 	}
@@ -82,5 +82,24 @@ func TestWrite(t *testing.T) {
 	}
 	if differ, err := Differ(dir, files); err != nil || len(differ) != 1 {
 		t.Errorf("a file that all can read: %v, %v", differ, err)
+	}
+}
+
+func TestHarborItself(t *testing.T) {
+	files, err := steady().Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(files["harbor.site/hosts.toml"])
+	if !strings.Contains(text, "[host.\"https://harbor.site\"]") || strings.Contains(text, "Authorization") || strings.Contains(text, "depot") || strings.HasPrefix(text, Mark) {
+		t.Errorf("Harbor's own file:\n%s", text)
+	}
+}
+
+func TestFolders(t *testing.T) {
+	for _, host := range []string{"docker.io", "localhost:5000", "a_b.site:443", "registry.k8s.io"} {
+		if got := Registry(Folder(host)); got != host {
+			t.Errorf("%q became %q", host, got)
+		}
 	}
 }

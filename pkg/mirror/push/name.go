@@ -49,6 +49,10 @@ func targetName(prefix, ref string) (repository, tag string, err error) {
 	return repository, tag, nil
 }
 
+// Project is the first element of the repositories of what comes from an upstream
+// host: in Harbor, the project.
+func Project(host string) string { return hostElement(host) }
+
 // hostElement spells an upstream host as an element of a repository name, the
 // way pkg/serve does: lower case, "_" before the port.
 func hostElement(host string) string {
