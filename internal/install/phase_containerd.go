@@ -28,9 +28,7 @@ func containerdPhase() phase.Phase[*Cluster] {
 		return each(c.nodes(), func(h *bootstrap.Host) []phase.Task {
 			return []phase.Task{
 				c.programsTask(h),
-				filesTask(h, "ask the depot for every image", func() []bootstrap.File {
-					return []bootstrap.File{bootstrap.DefaultMirror(c.mirrorURLs(), bootstrap.CAFile)}
-				}, nil),
+				c.depotMirrorTask(h),
 				c.containerdTask(h),
 				{What: "pull and pin the images of a cold start", Interruptible: true, Deadline: 30 * time.Minute,
 					Done: func(ctx context.Context) (bool, error) { m, err := c.missingImages(ctx, h); return len(m) == 0, err },

@@ -193,6 +193,44 @@ func steadyOn(ctx context.Context, h *bootstrap.Host) ([]string, error) {
 	return hosts, nil
 }
 
+// depotMirrorTask lets a node ask the depot. Where the site has no Harbor, or no longer,
+// it asks nothing else; where it has one the mirrors of mirrorsPhase come first.
+func (c *Cluster) depotMirrorTask(h *bootstrap.Host) phase.Task {
+	files := func() []bootstrap.File {
+		return []bootstrap.File{bootstrap.DefaultMirror(c.mirrorURLs(), bootstrap.CAFile)}
+	}
+	former := func(ctx context.Context) ([]string, error) {
+		if c.noHarbor() == "" {
+			return nil, nil
+		}
+		return steadyOn(ctx, h)
+	}
+	return phase.Task{What: "ask the depot for every image",
+		Done: func(ctx context.Context) (bool, error) {
+			differ, err := h.Differ(ctx, files())
+			if err != nil || len(differ) > 0 {
+				return false, err
+			}
+			old, err := former(ctx)
+			return err == nil && len(old) == 0, err
+		},
+		Do: func(ctx context.Context) error {
+			if _, err := h.Ensure(ctx, files()); err != nil {
+				return err
+			}
+			old, err := former(ctx)
+			if err != nil {
+				return err
+			}
+			for _, host := range old {
+				if err := h.Do(ctx, "rm", "-rf", path.Join(certsd.Dir, certsd.Folder(host))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+}
+
 // handOut brings a new pull robot to the nodes that ask Harbor already, before the old one
 // goes. A node that is off gets it when the phase comes to it.
 func (c *Cluster) handOut(ctx context.Context, l RobotLogin) error {

@@ -65,6 +65,7 @@ var steps = []step{
 	{"egress", "nothing left the segment", (*world).egress},
 	{"sealed", "install sealed, and with a foreign pod", (*world).sealed},
 	{"again", "second apply changes nothing", (*world).applyAgain},
+	{"harbor", "a Harbor: set up, seeded, asked by every node, and taken away again", (*world).harbor},
 	{"add", "a worker and a load balancer added by editing the site file", (*world).addHosts},
 	{"vip", "the VIP's holder loses power", (*world).moveVIP},
 	{"remove", "a worker removed by editing the site file", (*world).removeWorker},

@@ -15,7 +15,8 @@ if ((EUID != 0)); then
 fi
 tools=${NARU_TOOLS:-$PWD/.cache/tools}
 cache=${NARU_LAB_CACHE:-$PWD/.cache/lab}
-test/tools/tools.sh --dir "$tools" systemd-nspawn debootstrap depmod nft ip ssh curl zstd >/dev/null
+test/tools/tools.sh --dir "$tools" systemd-nspawn docker-registry debootstrap depmod nft ip ssh curl zstd >/dev/null
 go build -o bin/lab-hosts ./test/lab/cmd/hosts
+go build -o bin/lab-harbor ./test/lab/cmd/harbor
 go build -o bin/lab-cluster ./test/cluster
 exec bin/lab-cluster -bin "$PWD/bin" -cache "$cache" "$@"

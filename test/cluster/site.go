@@ -22,6 +22,8 @@ type site struct {
 	vip   string
 	// ssh are further lines of the ssh section.
 	ssh string
+	// harbor is the section of that name; none if empty.
+	harbor string
 	// more are further top-level lines.
 	more string
 }
@@ -79,7 +81,11 @@ func (w *world) writeSite(s site) (string, error) {
 	if s.vip != "" {
 		fmt.Fprintf(&b, "endpoint: {vip: %s}\n", s.vip)
 	}
-	b.WriteString("harbor: {mode: none}\n" + machine + s.more)
+	harbor := s.harbor
+	if harbor == "" {
+		harbor = "{mode: none}"
+	}
+	b.WriteString("harbor: " + harbor + "\n" + machine + s.more)
 	file := w.path("site.yaml")
 	return file, os.WriteFile(file, []byte(b.String()), 0o600)
 }

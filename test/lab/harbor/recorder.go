@@ -45,46 +45,59 @@ func Recording() bool { return os.Getenv("NARU_HARBOR") != "" }
 // live are the settings of a recording.
 type live struct{ place, user, password, ca string }
 
-func liveSettings(t *testing.T) (l live, ok bool) {
-	t.Helper()
+func liveSettings() (l live, ok bool, err error) {
 	address := os.Getenv("NARU_HARBOR")
 	if address == "" {
-		return l, false
+		return l, false, nil
 	}
 	password, err := os.ReadFile(os.Getenv("NARU_HARBOR_PASSWORD_FILE"))
 	if err != nil {
-		t.Fatal(err)
+		return l, false, err
 	}
 	return live{
 		place: strings.TrimPrefix(address, "https://"), user: os.Getenv("NARU_HARBOR_USER"),
 		password: strings.TrimSpace(string(password)), ca: os.Getenv("NARU_HARBOR_CA"),
-	}, true
+	}, true, nil
 }
 
 // Open is the transport for a test, whose recording is testdata/<name>.yaml.
 func Open(t *testing.T, name string) *Exchange {
 	t.Helper()
-	settings, recording := liveSettings(t)
+	settings, recording, err := liveSettings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "testdata/" + name
+	e, err := open(path, settings, recording)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !recording {
+		e.registry = testRegistry(t)
+	}
+	t.Cleanup(func() { e.close(t, path) })
+	return e
+}
+
+// open makes the transport that records to, or replays, path and ".yaml".
+func open(path string, settings live, recording bool) (_ *Exchange, err error) {
 	e := &Exchange{Live: recording, place: settings.place, secrets: &secrets{}}
 	mode := recorder.ModeReplayOnly
 	if recording {
 		mode = recorder.ModeRecordOnly
-		e.live = liveTransport(t, settings.ca)
+		if e.live, err = liveTransport(settings.ca); err != nil {
+			return nil, err
+		}
 		e.secrets.add(settings.password, Password)
-	} else {
-		e.registry = startRegistry(t)
 	}
-	path := "testdata/" + name
-	vcr, err := recorder.New(path, recorder.WithMode(mode), recorder.WithSkipRequestLatency(true),
+	e.vcr, err = recorder.New(path, recorder.WithMode(mode), recorder.WithSkipRequestLatency(true),
 		recorder.WithRealTransport(roundTrip(func(req *http.Request) (*http.Response, error) { return e.toLive(req, settings) })),
 		recorder.WithMatcher(matches),
 		recorder.WithHook(e.scrub, recorder.BeforeSaveHook))
 	if err != nil {
-		t.Fatalf("opening the recording %s: %v", path, err)
+		return nil, fmt.Errorf("opening the recording %s: %w", path, err)
 	}
-	e.vcr = vcr
-	t.Cleanup(func() { e.close(t, path) })
-	return e
+	return e, nil
 }
 
 // close saves a recording, after looking for secrets in it, or makes sure that a replay
@@ -97,7 +110,9 @@ func (e *Exchange) close(t *testing.T, path string) {
 		t.Error(err)
 	}
 	if e.Live {
-		e.secrets.check(t, path+".yaml")
+		if err := e.secrets.check(path + ".yaml"); err != nil {
+			t.Error(err)
+		}
 		return
 	}
 	c, err := cassette.Load(path)
@@ -162,13 +177,12 @@ type roundTrip func(*http.Request) (*http.Response, error)
 // RoundTrip implements [http.RoundTripper].
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-func liveTransport(t *testing.T, ca string) *http.Transport {
-	t.Helper()
+func liveTransport(ca string) (*http.Transport, error) {
 	pem, err := os.ReadFile(ca)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}, nil
 }

@@ -24,53 +24,64 @@ type registry struct {
 	exchanges atomic.Int64 // of the API, replayed
 }
 
-func startRegistry(t *testing.T) *registry {
-	t.Helper()
-	dir := t.TempDir()
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+// startRegistry starts one that keeps its content below dir, until ctx ends. What it
+// returns as second waits for its end.
+func startRegistry(ctx context.Context, dir string) (*registry, func(), error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	addr := ln.Addr().String()
 	if err := ln.Close(); err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	config := filepath.Join(dir, "registry.yml")
 	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", filepath.Join(dir, "data"), addr)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "docker-registry", "serve", config)
 	if err := cmd.Start(); err != nil {
-		cancel()
-		t.Fatalf("starting docker-registry: %v", err)
+		return nil, nil, fmt.Errorf("starting docker-registry: %w", err)
 	}
+	r := &registry{to: &url.URL{Scheme: "http", Host: addr}}
+	return r, func() { _ = cmd.Wait() }, r.wait(ctx) // it was killed
+}
+
+// testRegistry is one for the time of a test.
+func testRegistry(t *testing.T) *registry {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r, ended, err := startRegistry(ctx, t.TempDir())
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // it was killed
+		if ended != nil {
+			ended()
+		}
 	})
-	r := &registry{to: &url.URL{Scheme: "http", Host: addr}}
-	r.wait(t)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 
 // wait for the first answer.
-func (r *registry) wait(t *testing.T) {
-	t.Helper()
+func (r *registry) wait(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(20 * time.Second)
 	for {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.to.Host)
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.to.Host)
 		if err == nil {
 			_ = conn.Close() // nothing was said
-			return
+			return nil
 		}
 		select {
 		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-deadline:
-			t.Fatalf("waiting for docker-registry: %v", err)
+			return fmt.Errorf("waiting for docker-registry: %w", err)
 		}
 	}
 }

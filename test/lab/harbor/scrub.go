@@ -3,6 +3,8 @@ package harbor
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -11,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 
 	"gopkg.in/dnaeon/go-vcr.v4/pkg/cassette"
 )
@@ -91,7 +92,7 @@ func (e *Exchange) scrub(i *cassette.Interaction) error {
 	i.Response.Headers = keep(i.Response.Headers)
 	i.Request.Form, i.Request.RemoteAddr, i.Response.Duration = nil, "", 0
 	i.Request.Body = e.clean(scrubBody(i.Request.Body))
-	i.Response.Body = e.clean(i.Response.Body)
+	i.Response.Body = late(e.clean(i.Response.Body))
 	i.Response.ContentLength = int64(len(i.Response.Body))
 	if i.Response.Headers.Get("Content-Length") != "" {
 		i.Response.Headers.Set("Content-Length", strconv.Itoa(len(i.Response.Body)))
@@ -151,21 +152,24 @@ func matches(req *http.Request, recorded cassette.Request) bool {
 
 // check makes sure that a recording holds none of the secrets, in no spelling that
 // credentials travel in. One that does is removed.
-func (s *secrets) check(t *testing.T, path string) {
-	t.Helper()
+func (s *secrets) check(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, p := range s.pairs {
 		for _, spelled := range []string{p[0], url.QueryEscape(p[0]), base64.StdEncoding.EncodeToString([]byte(p[0]))} {
 			if bytes.Contains(data, []byte(spelled)) {
-				t.Errorf("%s holds a secret; it is removed", path)
-				if err := os.Remove(path); err != nil {
-					t.Error(err)
-				}
-				return
+				return errors.Join(fmt.Errorf("%s holds a secret; it is removed", path), os.Remove(path))
 			}
 		}
 	}
+	return nil
 }
+
+// expiry is when a robot ends, in seconds since 1970.
+var expiry = regexp.MustCompile(`"expires_at":\s*[1-9]\d*`)
+
+// late lets every robot of a recording end in 2100: what apply does about one that ends
+// soon must not depend on the day a recording is replayed.
+func late(body string) string { return expiry.ReplaceAllString(body, `"expires_at":4102444800`) }
