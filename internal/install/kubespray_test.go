@@ -60,7 +60,7 @@ func TestKubespray(t *testing.T) {
 			"kube_version":         kubernetes,
 			"kube_image_repo":      "{{ registry_host }}/registry.k8s.io",
 			"files_repo":           "https://10.0.0.11:5000/files",
-			"registry_host":        "harbor.k8s.example.kr",
+			"registry_host":        "harbor.k8s.example.kr:30003", // no HAProxy: at the node port
 			"kubeadm_download_url": "{{ files_repo }}/kubernetes/" + kubernetes + "/linux-{{ image_arch }}/kubeadm",
 			"etcd_version":         "3.5.24",
 			"pod_infra_version":    "3.10",

@@ -63,7 +63,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []int{2, 0} {
+	for _, want := range []int{3, 0} {
 		differ, err := Differ(dir, files)
 		if err != nil || len(differ) != want {
 			t.Fatalf("differ %v, %v, want %d", differ, err, want)
