@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,6 +17,7 @@ import (
 type resetOptions struct {
 	progress cli.ProgressFlags
 	site     string
+	state    string
 	yes      bool
 	all      bool
 }
@@ -27,7 +29,8 @@ func newReset() *cobra.Command {
 		Short: "Take hosts out of the cluster and naru off them",
 		Long: `reset removes the cluster from the hosts, or from those named: a host named leaves the
 cluster first. Everything that naru put there goes, with the data of pods and etcd;
-OS packages stay. apply works on such hosts again. It asks first.`,
+OS packages stay, and so does the site's signed record where a host has it: site key,
+journal, reports, logins of Harbor's robots. apply works on such hosts again. It asks first.`,
 		Example: "  install reset -f site.yaml w3\n  install reset -f site.yaml --all --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runReset(cmd.Context(), o, args, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -35,6 +38,8 @@ OS packages stay. apply works on such hosts again. It asks first.`,
 	}
 	o.progress.Add(cmd)
 	addSite(cmd, &o.site)
+	cmd.Flags().StringVar(&o.state, "state", install.DefaultState, "folder of this machine with the site key and the journal, which notes the reset")
+	_ = cmd.MarkFlagDirname("state")
 	cmd.Flags().BoolVar(&o.all, "all", false, "all hosts of the site file")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	return cmd
@@ -47,7 +52,7 @@ func runReset(ctx context.Context, o resetOptions, hosts []string, stdin io.Read
 	if (len(hosts) > 0) == o.all {
 		return cli.Usagef("name the hosts to reset, or give --all")
 	}
-	opts := install.ResetOptions{SiteFile: o.site, Hosts: hosts}
+	opts := install.ResetOptions{SiteFile: o.site, Hosts: hosts, StateDir: o.state}
 	site, targets, err := install.ResetTargets(opts)
 	if err != nil {
 		return err
@@ -62,10 +67,15 @@ func runReset(ctx context.Context, o resetOptions, hosts []string, stdin io.Read
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
 	opts.Progress = obs
-	if err := install.ResetSite(ctx, opts); err != nil {
+	r, err := install.ResetSite(ctx, opts)
+	if err != nil {
 		return err
 	}
 	obs.Close(nil)
-	_, err = fmt.Fprintf(stdout, "reset: %s\n", strings.Join(targets, ", "))
+	_, err = fmt.Fprintf(stdout, "reset: %s\n", strings.Join(r.Hosts, ", "))
+	for _, k := range r.Kept {
+		_, werr := fmt.Fprintf(stdout, "kept on %s, the site's signed record: %s\n", k.Host, strings.Join(k.Paths, " "))
+		err = errors.Join(err, werr)
+	}
 	return err
 }

@@ -124,6 +124,9 @@ func AddBundles(ctx context.Context, o ApplyOptions) ([]DepotBundle, error) {
 	if holds, err := c.authorityHolds(ctx); err != nil || !holds {
 		return nil, errors.Join(err, notHolding(holds))
 	}
+	if err := c.lock(ctx); err != nil { // closeAll unlocks
+		return nil, err
+	}
 	o.Progress.Start("carry", 0)
 	for _, h := range c.depots() {
 		for _, b := range c.Set.Bundles {
@@ -173,6 +176,10 @@ func PruneBundles(ctx context.Context, siteFile string, names []string) ([]Depot
 		return nil, err
 	}
 	defer c.Close()
+	if err := c.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer c.Unlock()
 	all, err := c.listBundles(ctx)
 	if err != nil {
 		return nil, err

@@ -24,11 +24,14 @@ func claimPhase() phase.Phase[*Cluster] {
 		tasks := []phase.Task{{What: "lock the site", Quiet: true, Interruptible: true, Do: c.lock}}
 		return append(tasks, each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
 			return []phase.Task{filesTask(h, "mark the host as the cluster's", func() []bootstrap.File {
-				return []bootstrap.File{{Path: bootstrap.StateDir + "/cluster", Mode: "0644", Content: []byte(c.Site.Name + "\n")}}
+				return []bootstrap.File{{Path: claimPath, Mode: "0644", Content: []byte(c.Site.Name + "\n")}}
 			}, nil)}
 		})...)
 	}}
 }
+
+// claimPath holds the name of the cluster that a host belongs to.
+const claimPath = bootstrap.StateDir + "/cluster"
 
 // LockedError says that another run works on the site.
 type LockedError struct{ Host string }
@@ -40,39 +43,76 @@ func (e *LockedError) Error() string {
 // exitLocked is the code with which the lock's script says that it is taken.
 const exitLocked = 75
 
-// lock takes the lock on the first control plane. It is held by a command there
-// that ends with its input, and so with this process.
+// lock takes the lock on the first control plane, and on the host that was it when
+// the site was applied last, where that is another one that can still be reached: a
+// run with the former site file locks that.
 func (c *Cluster) lock(ctx context.Context) error {
+	if err := c.lockOn(ctx, c.keeper()); err != nil {
+		return err
+	}
+	was, closeIt, err := c.lastKeeper(ctx)
+	if err != nil || was == nil {
+		return err
+	}
+	err = c.lockOn(ctx, was)
+	var gone *bootstrap.ConnectError
+	if errors.As(err, &gone) {
+		c.Progress.Note("warning: the site was not locked on its former first control plane: " + gone.Error())
+		err = nil
+	}
+	if err != nil {
+		closeIt()
+		return err
+	}
+	c.onUnlock(closeIt)
+	return nil
+}
+
+// lockOn takes the lock on one host. It is held by a command there that ends with its
+// input, and so with this process.
+func (c *Cluster) lockOn(ctx context.Context, h *bootstrap.Host) error {
 	in, hold := io.Pipe()
 	out := &firstLine{got: make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() { // ends with the connection, or with unlock
-		_, err := c.keeper().Runner.Run(context.WithoutCancel(ctx), bootstrap.Command{
+		_, err := h.Runner.Run(context.WithoutCancel(ctx), bootstrap.Command{
 			Argv:  []string{"/bin/sh", "-euc", `install -d -m 0755 /run/naru; exec flock -n -E 75 /run/naru/apply.lock sh -c 'echo locked; exec cat >/dev/null'`},
 			Stdin: in, Stdout: out})
 		ended <- err
 	}()
 	select {
 	case <-out.got:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.unlock = func() {
+		c.onUnlock(func() {
 			_ = hold.Close()
 			select {
 			case <-ended:
 			case <-time.After(3 * time.Second):
 			}
-		}
+		})
 		return nil
 	case err := <-ended:
+		_ = hold.Close()
 		var exit *bootstrap.ExitError
 		if errors.As(err, &exit) && exit.Code == exitLocked {
-			return &LockedError{Host: c.keeper().Name}
+			return &LockedError{Host: h.Name}
 		}
 		return fmt.Errorf("locking the site: %w", err)
 	case <-ctx.Done():
 		_ = hold.Close()
 		return context.Cause(ctx)
+	}
+}
+
+// onUnlock has f called by Unlock, before what was given to it earlier.
+func (c *Cluster) onUnlock(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.unlock
+	c.unlock = func() {
+		f()
+		if before != nil {
+			before()
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 // drained and deleted, etcd members removed, hosts reset where they can be reached.
 // Rerunning is safe: each step is skipped where its outcome is there already; the
 // record of the last site is replaced only at the end of a run. The first control
-// plane cannot leave: it keeps the site's state.
+// plane may leave when another one holds a copy of the site's state and is listed
+// first: preflight sees to it.
 func leavePhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "leave", Title: "take out hosts that left the site", Tasks: func(c *Cluster) []phase.Task {
 		return []phase.Task{{What: "take out hosts that left the site", Deadline: 30 * time.Minute,
@@ -164,20 +165,10 @@ func (c *Cluster) renamed(ctx context.Context) ([]bootstrap.Finding, error) {
 	return out, nil
 }
 
+// takeOut takes a host out of the cluster, and naru off it where it can be reached.
 func (c *Cluster) takeOut(ctx context.Context, l leaver) error {
-	if l.controlPlane {
-		if err := c.snapshot(ctx, "before "+l.name+" leaves"); err != nil {
-			return err
-		}
-	}
-	if l.node {
-		c.Progress.Note(l.name + ": drain")
-		if err := c.drain(ctx, l.name); err != nil {
-			c.Progress.Note("warning: " + err.Error()) // a host that died cannot be drained, and leaves all the same
-		}
-		if err := c.forget(ctx, l.name, l.address); err != nil {
-			return err
-		}
+	if err := c.remove(ctx, l); err != nil {
+		return err
 	}
 	if l.host == nil {
 		c.Progress.Note(fmt.Sprintf("warning: %s: nobody knows how to reach it: it was not reset", l.name))
@@ -187,8 +178,32 @@ func (c *Cluster) takeOut(ctx context.Context, l leaver) error {
 	c.Progress.Note(l.name + ": reset")
 	rctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if err := l.host.Reset(rctx); err != nil {
+	kept, err := l.host.Reset(rctx)
+	if err != nil {
 		c.Progress.Note(fmt.Sprintf("warning: %s: it was not reset: %v", l.name, err))
 	}
+	c.noteKept(l.name, kept)
 	return nil
+}
+
+// remove takes a host out of the cluster that goes on; the host itself is left as it is.
+func (c *Cluster) remove(ctx context.Context, l leaver) error {
+	if l.controlPlane {
+		if err := c.snapshot(ctx, "before "+l.name+" leaves"); err != nil {
+			return err
+		}
+		if l.host != nil {
+			if err := c.keepRuns(ctx, l.host); err != nil {
+				c.Progress.Note("warning: " + err.Error())
+			}
+		}
+	}
+	if !l.node {
+		return nil
+	}
+	c.Progress.Note(l.name + ": drain")
+	if err := c.drain(ctx, l.name); err != nil {
+		c.Progress.Note("warning: " + err.Error()) // a host that died cannot be drained, and leaves all the same
+	}
+	return c.forget(ctx, l.name, l.address)
 }

@@ -71,6 +71,11 @@ func (c *Cluster) preflight(ctx context.Context) error {
 		return err
 	}
 	findings = append(findings, renamed...)
+	keeper, err := c.keeperFindings(ctx)
+	if err != nil {
+		return err
+	}
+	findings = append(findings, keeper...)
 	if err := c.checkCarriedFor(ctx); err != nil {
 		findings = append(findings, bootstrap.Finding{Check: "bundle", What: err.Error(), Mend: "build the bundle with what is missing"})
 	}

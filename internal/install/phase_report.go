@@ -61,13 +61,14 @@ type ReportComponent struct {
 //
 // INPUTS: all that the run knows. OUTPUTS: the site file on the first control plane,
 // without which hosts that leave later could not be reset, and the digests of the bundles,
-// which prune leaves alone; the report, signed with the
+// which prune leaves alone; copies of both and of the site's authority on the other
+// control planes, each of which can be the first thereby; the report, signed with the
 // site key, below the state folder of the machine that runs the installer, and its
 // entry in the hash-chained journal there. Rerunning is
 // safe: the same site is not written again.
 func reportPhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "report", Title: "write down what was done", Tasks: func(c *Cluster) []phase.Task {
-		return []phase.Task{
+		tasks := []phase.Task{
 			filesTask(c.keeper(), "keep the site file", func() []bootstrap.File {
 				if len(c.Site.Raw) == 0 {
 					return nil
@@ -77,9 +78,23 @@ func reportPhase() phase.Phase[*Cluster] {
 			filesTask(c.keeper(), "keep which bundles it runs from", func() []bootstrap.File {
 				return []bootstrap.File{{Path: appliedPath, Mode: "0644", Content: c.applied()}}
 			}, nil),
-			{What: "sign the report", Quiet: true, Do: func(context.Context) error { return c.writeReport() }},
 		}
+		tasks = append(tasks, each(c.controlPlanes()[1:], c.copyTasks)...)
+		return append(tasks, phase.Task{What: "sign the report", Quiet: true, Do: func(context.Context) error { return c.writeReport() }})
 	}}
+}
+
+// copyTasks leave a copy of what the first control plane keeps on another one.
+func (c *Cluster) copyTasks(h *bootstrap.Host) []phase.Task {
+	t := filesTask(h, "keep a copy of the site's state", c.stateFiles, nil)
+	write := t.Do
+	t.Do = func(ctx context.Context) error {
+		if err := privateState(ctx, h); err != nil {
+			return err
+		}
+		return write(ctx)
+	}
+	return []phase.Task{t}
 }
 
 // applied are the digests of the run's bundles, one a line.

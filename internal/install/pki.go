@@ -84,7 +84,7 @@ func (c *Cluster) keepAuthority(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.keeper().Script(ctx, `install -d -m 0700 "$1" "$1/pki"`, bootstrap.StateDir); err != nil {
+	if err := privateState(ctx, c.keeper()); err != nil {
 		return err
 	}
 	for _, f := range []bootstrap.File{{Path: caKeyPath, Mode: "0600", Content: a.KeyPEM}, {Path: caCertPath, Mode: "0644", Content: a.PEM}} {

@@ -4,9 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
+	"naru/internal/journal"
 	"naru/internal/progress"
+	"naru/internal/sitekey"
 	"naru/manifest"
 	"naru/pkg/bootstrap"
 )
@@ -15,13 +21,29 @@ import (
 type ResetOptions struct {
 	SiteFile string
 	// Hosts to reset; empty for all.
-	Hosts    []string
+	Hosts []string
+	// StateDir is this machine's own folder; where it has a site key, what was reset
+	// is noted in the journal there. DefaultState if empty.
+	StateDir string
 	Progress progress.Observer
+}
+
+// Kept is what a reset left on a host of the site's signed record.
+type Kept struct {
+	Host  string   `json:"host"`
+	Paths []string `json:"paths"`
+}
+
+// ResetResult is what a reset did.
+type ResetResult struct {
+	Hosts []string `json:"hosts"`
+	// Kept are the site key, journal, reports and robots' logins that lie on the hosts.
+	Kept []Kept `json:"kept,omitempty"`
 }
 
 // ErrKeeper is returned when the first control plane alone is to be reset while
 // others would stay.
-var ErrKeeper = errors.New("the first control plane keeps the site's state: reset all hosts, or put another host first in the site file")
+var ErrKeeper = errors.New("the first control plane keeps the site's state: reset all hosts, or list another control plane first and apply; this one can leave then")
 
 // UnknownHostError is a host that the site file does not have.
 type UnknownHostError struct{ Name string }
@@ -53,35 +75,97 @@ func ResetTargets(o ResetOptions) (*manifest.Site, []string, error) {
 	return site, out, nil
 }
 
-// ResetSite takes everything of naru off hosts, but OS packages. Single hosts leave
-// the cluster first. Hosts are left on which apply works again; running it again
-// completes what was cut off.
-func ResetSite(ctx context.Context, o ResetOptions) error {
+// ResetSite takes everything of naru off hosts, but OS packages and the site's signed
+// record. Single hosts leave the cluster first. Hosts are left on which apply works
+// again; running it again completes what was cut off. It holds the site's lock; a
+// first control plane that cannot be reached does not keep a reset of all hosts from
+// the others.
+func ResetSite(ctx context.Context, o ResetOptions) (*ResetResult, error) {
 	site, targets, err := ResetTargets(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c, err := NewCluster(site, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.Close()
-	c.Progress = o.Progress
-	o.Progress.Start("reset", 0)
-	if len(targets) < len(site.Hosts) {
+	c.Progress, c.StateDir = o.Progress, o.StateDir
+	if c.StateDir == "" {
+		c.StateDir = DefaultState
+	}
+	return c.reset(ctx, targets)
+}
+
+func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, error) {
+	all := len(targets) == len(c.Site.Hosts)
+	c.Progress.Start("reset", 0)
+	if err := c.lockForReset(ctx, all); err != nil {
+		return nil, err
+	}
+	defer c.Unlock()
+	if !all {
 		for _, name := range targets {
 			if err := c.leave(ctx, name); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return c.onEach(ctx, func(ctx context.Context, _ int, h *bootstrap.Host) error {
+	kept := make([][]string, len(c.Hosts))
+	err := c.onEach(ctx, func(ctx context.Context, i int, h *bootstrap.Host) (err error) {
 		if !slices.Contains(targets, h.Name) {
 			return nil
 		}
-		o.Progress.Note(line(h.Name, "reset"))
-		return h.Reset(ctx)
+		c.Progress.Note(line(h.Name, "reset"))
+		kept[i], err = h.Reset(ctx)
+		return err
 	})
+	r := &ResetResult{Hosts: targets}
+	for i, h := range c.Hosts {
+		c.noteKept(h.Name, kept[i])
+		if len(kept[i]) > 0 {
+			r.Kept = append(r.Kept, Kept{Host: h.Name, Paths: kept[i]})
+		}
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, c.recordReset(r)
+}
+
+// lockForReset takes the site's lock.
+func (c *Cluster) lockForReset(ctx context.Context, all bool) error {
+	err := c.lock(ctx)
+	var gone *bootstrap.ConnectError
+	if all && errors.As(err, &gone) {
+		c.Progress.Note("warning: the site was not locked: " + gone.Error())
+		return nil
+	}
+	return err
+}
+
+// noteKept says what a reset left on a host.
+func (c *Cluster) noteKept(host string, paths []string) {
+	if len(paths) > 0 {
+		c.Progress.Note(line(host, "kept, as it is the site's signed record: "+strings.Join(paths, " ")))
+	}
+}
+
+// recordReset notes a reset in the site's journal, where this machine has one.
+func (c *Cluster) recordReset(r *ResetResult) error {
+	dir := filepath.Join(c.StateDir, "site")
+	if _, err := os.Stat(filepath.Join(dir, sitekey.PrivateName)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	key, err := sitekey.Load(dir)
+	if err != nil {
+		return err
+	}
+	_, err = journal.Append(filepath.Join(c.StateDir, "journal.jsonl"), key, "install-reset", struct {
+		Cluster string `json:"cluster"`
+		*ResetResult
+	}{c.Site.Name, r})
+	return err
 }
 
 // leave takes one host out of a cluster that goes on.
@@ -92,7 +176,7 @@ func (c *Cluster) leave(ctx context.Context, name string) error {
 	}
 	for _, n := range nodes {
 		if n.Name == name {
-			return c.takeOut(ctx, leaver{name: n.Name, address: n.Address, node: true, controlPlane: n.ControlPlane})
+			return c.remove(ctx, leaver{name: n.Name, address: n.Address, node: true, controlPlane: n.ControlPlane, host: c.host(name)})
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -25,14 +26,14 @@ func (l *Local) Run(ctx context.Context, c Command) (*Result, error) {
 	}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bounded
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, &stdout, &stderr
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if c.Stdout != nil {
 		cmd.Stdout = c.Stdout
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Dir = "/"
-	err := cmd.Run()
+	err := runFed(cmd, c.Stdin)
 	r := &Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
 	if ctx.Err() != nil {
 		return r, fmt.Errorf("%s: running %q: %w", l.host, describe(c.Argv), context.Cause(ctx))
@@ -49,6 +50,25 @@ func (l *Local) Run(ctx context.Context, c Command) (*Result, error) {
 	default:
 		return r, fmt.Errorf("%s: running %q: %w", l.host, describe(c.Argv), err)
 	}
+}
+
+// runFed runs cmd with its input from stdin, if any. The command's own way to read it
+// would wait for a stdin that does not answer after the command has ended.
+func runFed(cmd *exec.Cmd, stdin io.Reader) error {
+	if stdin == nil {
+		return cmd.Run()
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	settle := feed(in, stdin)
+	err = cmd.Wait()
+	settle()
+	return err
 }
 
 // Listen implements Forwarder.

@@ -1,6 +1,9 @@
 package bootstrap
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // KubeadmReset undoes what kubeadm did on the host, also what it did halfway.
 func (h *Host) KubeadmReset(ctx context.Context) error {
@@ -33,14 +36,28 @@ done
 exit 0`
 
 // Reset takes everything of naru off the host but the OS packages, so that apply
-// works again.
-func (h *Host) Reset(ctx context.Context) error {
+// works again. What the host keeps of the site's signed record stays, and is returned:
+// who ran the installer there would lose the key that the reports are signed with, and
+// with the journal all that says what came in. So do logins of a Harbor's robots.
+func (h *Host) Reset(ctx context.Context) (kept []string, err error) {
 	if err := h.KubeadmReset(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := h.Script(ctx, resetScript)
-	return err
+	out, err := h.Script(ctx, resetScript+keepRecordScript, StateDir)
+	return strings.Fields(out), err
 }
+
+// keepRecordScript empties the folder $1 but for the signed record, and prints the
+// paths of that.
+const keepRecordScript = `
+for p in "$1"/* "$1"/.[!.]*; do
+  case ${p##*/} in
+  site|journal.jsonl|reports|harbor) [ ! -e "$p" ] || echo "$p";;
+  *) rm -rf -- "$p";;
+  esac
+done
+rmdir "$1" 2>/dev/null || true
+exit 0`
 
 const resetScript = `for u in kubelet containerd naru-depot haproxy keepalived; do
   if [ -e /etc/systemd/system/$u.service ] || systemctl cat -- $u >/dev/null 2>&1; then systemctl disable -q --now $u 2>/dev/null || true; fi
@@ -52,10 +69,10 @@ rm -rf /etc/systemd/system/kubelet.service.d /etc/kubernetes /etc/containerd /et
 rm -rf /var/lib/containerd/* /var/lib/containerd 2>/dev/null || true
 rm -f /etc/haproxy/haproxy.cfg /etc/haproxy/haproxy.cfg.new /etc/keepalived/keepalived.conf /etc/sysctl.d/90-naru.conf /etc/modules-load.d/naru.conf
 for p in kubeadm kubelet kubectl containerd containerd-shim-runc-v2 ctr runc crictl etcdctl etcdutl; do rm -f /usr/local/bin/$p; done
-rm -rf /opt/cni/bin /etc/cni /usr/local/lib/naru /etc/naru /run/naru /var/log/kubernetes /var/log/pods /var/log/containers
+rm -rf /opt/cni/bin /etc/cni /usr/local/lib/naru /etc/naru /var/log/kubernetes /var/log/pods /var/log/containers
 t=$(mktemp /etc/.naru.XXXXXX)
 sed '/^# naru begin$/,/^# naru end$/d' /etc/hosts >"$t"; chmod 644 "$t"; mv -f "$t" /etc/hosts
 systemctl daemon-reload
 systemctl reset-failed 2>/dev/null || true
-rm -rf /var/lib/naru
-exit 0`
+for p in /run/naru/*; do case $p in *.lock) ;; *) rm -rf -- "$p";; esac; done # locks are held while this runs
+`

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 )
 
 // Command is what a Runner runs, as root.
@@ -14,7 +15,8 @@ type Command struct {
 	// Argv is the program with its arguments. They may stand in logs and in the
 	// process list: never a secret.
 	Argv []string
-	// Stdin is read to its end; nil for none.
+	// Stdin is read to its end, or to that of the command; nil for none. A read that
+	// does not return may outlive the command.
 	Stdin io.Reader
 	// Stdout gets standard output while it comes; nil collects it in the result.
 	Stdout io.Writer
@@ -130,6 +132,24 @@ func sudoRefused(stderr []byte) bool {
 		}
 	}
 	return false
+}
+
+// feed copies src into a command's input and closes that. The function that it returns
+// is called once the command has ended: the copying ends then as well, unless src does
+// not answer, which is not waited for: a command need not read on.
+func feed(dst io.WriteCloser, src io.Reader) (settle func()) {
+	done := make(chan struct{})
+	go func() { // ends with src, or with the first write after the command ended
+		defer close(done)
+		_, _ = io.Copy(dst, src)
+		_ = dst.Close()
+	}()
+	return func() {
+		select {
+		case <-done:
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // quote makes one word of s for a POSIX shell.

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -327,5 +328,62 @@ func TestGather(t *testing.T) {
 	}
 	if f.Skew > time.Minute || f.Skew < -time.Minute {
 		t.Errorf("this machine's clock differs from its own by %s", f.Skew)
+	}
+}
+
+// TestResetKeepsTheRecord: reset deleted the site's key, journal and reports with the
+// folder that naru keeps on a host.
+func TestResetKeepsTheRecord(t *testing.T) {
+	h := newServer(t, asIs).host(t, nil)
+	dir := filepath.Join(t.TempDir(), "naru")
+	for _, name := range []string{"site/site.key", "site/site.pub", "journal.jsonl", "reports/r.json", "harbor/robots/pull.json", "pki/ca.key", "kubeadm.done", "cluster", ".hidden/x", "bundles/v"} {
+		ok(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+		ok(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	kept := strings.Fields(must(h.Script(t.Context(), keepRecordScript, dir))(t))
+	want := []string{dir + "/harbor", dir + "/journal.jsonl", dir + "/reports", dir + "/site"}
+	if !slices.Equal(kept, want) {
+		t.Errorf("kept %v", kept)
+	}
+	var there []string
+	for _, e := range must(os.ReadDir(dir))(t) {
+		there = append(there, filepath.Join(dir, e.Name()))
+	}
+	if !slices.Equal(there, want) {
+		t.Errorf("there is %v", there)
+	}
+	bare := filepath.Join(t.TempDir(), "naru")
+	ok(t, os.MkdirAll(filepath.Join(bare, "pki"), 0o700))
+	if out := must(h.Script(t.Context(), keepRecordScript, bare))(t); out != "" {
+		t.Errorf("kept %q of a host without a record", out)
+	}
+	if _, err := os.Stat(bare); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty folder stays: %v", err)
+	}
+}
+
+// TestCommandEndsBeforeItsInput: the lock of a site is a command that ends at once when
+// the lock is taken, while its input stays open: a second run hung for ever.
+func TestCommandEndsBeforeItsInput(t *testing.T) {
+	for name, h := range map[string]*Host{
+		"ssh":   newServer(t, asIs).host(t, nil),
+		"local": {SiteHost: &manifest.SiteHost{Name: "h1"}, Runner: NewLocal("h1")},
+	} {
+		in, hold := io.Pipe()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := h.Runner.Run(context.WithoutCancel(t.Context()), Command{Argv: []string{"/bin/sh", "-c", "exit 75"}, Stdin: in})
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			var exit *ExitError
+			if !errors.As(err, &exit) || exit.Code != 75 {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s: the command has ended, the call has not", name)
+		}
+		ok(t, hold.Close())
 	}
 }

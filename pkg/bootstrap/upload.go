@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 )
 
 // File is a file that a host should have, owned by root.
@@ -45,7 +46,8 @@ s=$(sha256sum <"$t")
 chmod "$2" "$t"
 sync "$t"
 mv -f "$t" "$1"
-trap - EXIT`
+trap - EXIT
+sync "$d"`
 
 // Put writes one file, whole or not at all.
 func (h *Host) Put(ctx context.Context, f File) (err error) {
@@ -61,8 +63,8 @@ func (h *Host) Put(ctx context.Context, f File) (err error) {
 	}
 	broken := &sourceReader{r: src}
 	_, err = h.Runner.Run(ctx, Command{Argv: shell(putScript, f.Path, f.Mode, sum), Stdin: broken, Secret: true})
-	if broken.err != nil {
-		return fmt.Errorf("%s: writing %q: %w", h.Name, f.Path, broken.err)
+	if berr := broken.failure(); berr != nil {
+		return fmt.Errorf("%s: writing %q: %w", h.Name, f.Path, berr)
 	}
 	var exit *ExitError
 	if errors.As(err, &exit) && exit.Code == exitDigest {
@@ -78,13 +80,22 @@ func (h *Host) Put(ctx context.Context, f File) (err error) {
 // a file cut short, whose digest is wrong.
 type sourceReader struct {
 	r   io.Reader
+	mu  sync.Mutex // a read may go on when the command has ended
 	err error
+}
+
+func (s *sourceReader) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 func (s *sourceReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
+		s.mu.Lock()
 		s.err = err
+		s.mu.Unlock()
 		return n, io.EOF
 	}
 	return n, err
