@@ -17,6 +17,7 @@ import (
 	"naru/internal/dossier"
 	"naru/internal/intake"
 	"naru/internal/progress"
+	"naru/internal/resident"
 )
 
 type buildOptions struct {
@@ -126,6 +127,7 @@ func runBuild(ctx context.Context, o buildOptions, stdout, stderr io.Writer) (er
 	if opts.Previous, err = o.openPrevious(ctx); err != nil {
 		return err
 	}
+	resident.Trim()
 	result, err := build.Build(ctx, opts)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"naru/internal/cli"
+	"naru/internal/resident"
 	"naru/pkg/sign"
 	"naru/pkg/sign/verify"
 )
@@ -79,7 +80,10 @@ func newLazySigner(ref, passwordFile string) *lazySigner {
 
 func (s *lazySigner) load(ctx context.Context) (*sign.Signer, error) {
 	s.once.Do(func() {
+		// Deriving the key that opens the private key takes 64 MB, on purpose.
+		resident.Trim()
 		s.signer, s.err = sign.LoadSigner(ctx, s.ref, passwordSource(s.passwordFile).Password)
+		resident.Trim()
 	})
 	return s.signer, s.err
 }

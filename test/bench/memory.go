@@ -20,9 +20,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// maxMemory is what each program may hold, in bytes. The kernel counts the pages of the
-// program's own file that are mapped in: of bundle, which has its scanner in it, some
-// 120 MB, so that its builds miss this although they allocate about 110 MB.
+// maxMemory is what each program may hold, in bytes, as the kernel counts it: pages of
+// the program's own file that are mapped in included.
 const maxMemory = 200e6
 
 // measureMemory takes the peak memory of build, verify, serve and push with half of

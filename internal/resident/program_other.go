@@ -1,0 +1,6 @@
+//go:build !linux
+
+package resident
+
+// dropProgram does nothing: there is no portable way.
+func dropProgram() error { return nil }
