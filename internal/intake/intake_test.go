@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -210,6 +211,32 @@ func TestDamagedVolumeIsNeverRecorded(t *testing.T) {
 	}
 	if list := must(os.ReadDir(records))(t); len(list) != 0 {
 		t.Errorf("recorded: %v", list)
+	}
+}
+
+// TestIndexOfSignatures changes every byte of signatures/index.json, which nobody
+// signed: each change is noticed, and the volume named.
+func TestIndexOfSignatures(t *testing.T) {
+	signer, pub := newKey(t)
+	dir := newBundle(t, signer)
+	path := volume(t, dir)
+	data := must(os.ReadFile(path))(t)
+	at := bytes.LastIndex(data, []byte(`"kind":"Signatures"`))
+	from := bytes.LastIndexByte(data[:at], '{')
+	to := from + bytes.Index(data[from:], []byte("}\n"))
+	if at < 0 || to < from {
+		t.Fatal("the volume has no index of signatures that is not compressed")
+	}
+	for i := from; i <= to; i++ {
+		data[i] ^= 1
+		ok(t, os.WriteFile(path, data, 0o600))
+		data[i] ^= 1
+		b := must(intake.Open(t.Context(), intake.Options{Paths: []string{dir}, Keys: []string{pub}}))(t)
+		_, err := b.WithSignatures(t.Context())
+		ok(t, b.Close())
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("byte %d, in %q: got %v, want an error that names the volume", i-from, data[max(from, i-20):min(to, i+20)], err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -50,10 +51,10 @@ func (b *Bundle) WithSignatures(ctx context.Context) (*Signed, error) {
 	}
 	list, err := manifest.DecodeSignatures(data)
 	if err != nil {
-		return nil, &verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err}
+		return nil, s.damaged(manifest.SignaturesIndexName, &verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err})
 	}
 	if list.Bundle != b.BundleDigest() {
-		return nil, fmt.Errorf("reading %s: %w", manifest.SignaturesIndexName, ErrOtherBundle)
+		return nil, s.damaged(manifest.SignaturesIndexName, ErrOtherBundle)
 	}
 	held := map[string]bool{}
 	for _, name := range names {
@@ -62,6 +63,9 @@ func (b *Bundle) WithSignatures(ctx context.Context) (*Signed, error) {
 	s.collect(list, held)
 	if err := s.whole(ctx); err != nil {
 		return nil, err
+	}
+	if err := s.listed(list); err != nil {
+		return nil, s.damaged(manifest.SignaturesIndexName, &verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err})
 	}
 	checked := map[digest.Digest]bool{}
 	for _, d := range list.Manifests {
@@ -99,6 +103,52 @@ func (s *Signed) collect(list *manifest.Signatures, held map[string]bool) {
 	}
 }
 
+// damaged blames a file in signatures/, which the last volume holds.
+func (s *Signed) damaged(name string, err error) error {
+	volumes := s.Volumes()
+	return fmt.Errorf("reading the signatures: %w", &archive.DamagedError{Volume: volumes[len(volumes)-1].Path, Entry: name, Err: err})
+}
+
+// listed checks what nobody signed: that the index lists what is there, in a repository
+// that the bundle has, by its digest or by the tag that cosign looks under.
+func (s *Signed) listed(list *manifest.Signatures) error {
+	sizes, repositories := map[digest.Digest]int64{}, map[string]bool{}
+	for _, b := range s.Contents().Blobs {
+		sizes[b.Digest] = b.Size
+	}
+	for _, d := range s.Bundle.Index().Manifests {
+		name, _ := splitReference(d.Annotations[ocispec.AnnotationRefName])
+		repositories[name] = true
+	}
+	for _, d := range list.Manifests {
+		size, carried := sizes[d.Digest]
+		if _, here := s.files[d.Digest]; !here && (!carried || size != d.Size) {
+			return fmt.Errorf("it lists %s of %d bytes, which is not carried", d.Digest, d.Size)
+		}
+		ref, subject := d.Annotations[ocispec.AnnotationRefName], d.Annotations[manifest.AnnotationSubject]
+		name, rest := splitReference(ref)
+		if !repositories[name] || rest != "@"+d.Digest.String() && rest != ":"+strings.Replace(subject, ":", "-", 1)+".sig" {
+			return fmt.Errorf("it lists %s as %q, which is not its place", d.Digest, ref)
+		}
+		if kind := d.Annotations[manifest.AnnotationKind]; kind != string(manifest.ArtifactReferrer) || len(d.Annotations) != 3 {
+			return fmt.Errorf("it lists %s as kind %q", d.Digest, kind)
+		}
+	}
+	return nil
+}
+
+// splitReference cuts a reference before its tag or digest.
+func splitReference(ref string) (name, rest string) {
+	i := strings.Index(ref, "@")
+	if i < 0 {
+		i = strings.LastIndex(ref, ":")
+	}
+	if i < 0 || i < strings.LastIndex(ref, "/") {
+		return ref, ""
+	}
+	return ref[:i], ref[i:]
+}
+
 // Index is that of the bundle with the signatures.
 func (s *Signed) Index() ocispec.Index { return s.index }
 
@@ -133,7 +183,7 @@ func (s *Signed) read(ctx context.Context, d digest.Digest) ([]byte, error) {
 	}
 	if got := digest.FromBytes(data); got != d {
 		volumes := s.Volumes()
-		return nil, fmt.Errorf("reading a signature: %w", &archive.DamagedError{Volume: volumes[len(volumes)-1].Path, Entry: name, Want: d, Got: got, Err: archive.ErrDigest})
+		return nil, fmt.Errorf("reading the signatures: %w", &archive.DamagedError{Volume: volumes[len(volumes)-1].Path, Entry: name, Want: d, Got: got, Err: archive.ErrDigest})
 	}
 	return data, nil
 }
@@ -163,6 +213,9 @@ func (s *Signed) check(ctx context.Context, d ocispec.Descriptor, held map[strin
 	var m ocispec.Manifest
 	if err := json.Unmarshal(data, &m); err != nil || len(m.Layers) == 0 {
 		return &verify.MalformedError{What: "signature", Name: d.Digest.String(), Err: errors.Join(err, errors.New("it has no layers"))}
+	}
+	if m.MediaType != d.MediaType || m.ArtifactType != d.ArtifactType || int64(len(data)) != d.Size {
+		return s.damaged(manifest.SignaturesIndexName, fmt.Errorf("it lists %s as %q of %d bytes", d.Digest, d.MediaType, d.Size))
 	}
 	if s.ring == nil {
 		return nil // opened without asking who signed
