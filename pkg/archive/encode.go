@@ -26,7 +26,7 @@ const (
 
 // Encoder names the encoder behind Encode. The name changes whenever its output
 // may: with the level, or with the version of the compression library.
-const Encoder = "default-1.20.3"
+const Encoder = "fastest-1.20.3"
 
 // EncodeOptions are the options of Encode.
 type EncodeOptions struct {

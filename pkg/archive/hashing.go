@@ -93,11 +93,7 @@ func (r *Reader) hashBlob(ctx context.Context, l *location, progress func(int64)
 		if err != nil {
 			return err
 		}
-		content, err := u.load(r.dec, *m.in, m.decoded())
-		if err != nil {
-			return err
-		}
-		if _, err := h.Write(content); err != nil {
+		if err := u.hash(h, r.dec, *m.in, m.decoded()); err != nil {
 			return err
 		}
 		pos += int64(u.size)

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"hash"
 
 	"naru/pkg/archive/frame"
 )
@@ -57,25 +58,63 @@ func (l *location) unitAt(pos int64) (unit, error) {
 
 func (u *unit) damaged(err error) error { return u.vol.damaged(u.entry.name, err) }
 
-// load reads the unit into buf, which has room for it, decodes it and returns its
-// content, which may lie in buf or in out. For a unit of a raw blob out may be nil.
-func (u *unit) load(dec *frame.Decoder, buf, out []byte) ([]byte, error) {
+// bytes reads the unit as it lies in the volume into buf, which has room for it.
+func (u *unit) bytes(buf []byte) ([]byte, error) {
 	buf = buf[:u.encoded]
 	if err := readFullAt(u.vol.file, buf, u.at); err != nil {
 		return nil, u.damaged(err)
 	}
-	var err error
+	return buf, nil
+}
+
+// hash adds the unit's content to h. It is load for who wants nothing but that: the
+// blocks of a raw unit are hashed where they lie and not moved together first.
+func (u *unit) hash(h hash.Hash, dec *frame.Decoder, buf, out []byte) error {
+	if !u.raw {
+		content, err := u.load(dec, buf, out)
+		if err == nil {
+			_, err = h.Write(content)
+		}
+		return err
+	}
+	buf, err := u.bytes(buf)
+	if err != nil {
+		return err
+	}
+	hashed := 0
+	err = frame.RawBlocks(buf, u.content, u.block, func(b []byte) {
+		_, _ = h.Write(b) // a hash never fails
+		hashed += len(b)
+	})
+	return u.whole(hashed, err)
+}
+
+// whole is err, or what is wrong with a unit that holds n bytes.
+func (u *unit) whole(n int, err error) error {
+	if err == nil && n != u.size {
+		err = fmt.Errorf("%w: %d bytes in place of %d", frame.ErrFrame, n, u.size)
+	}
+	if err != nil {
+		return u.damaged(err)
+	}
+	return nil
+}
+
+// load reads the unit into buf, which has room for it, decodes it and returns its
+// content, which may lie in buf or in out. For a unit of a raw blob out may be nil.
+func (u *unit) load(dec *frame.Decoder, buf, out []byte) ([]byte, error) {
+	buf, err := u.bytes(buf)
+	if err != nil {
+		return nil, err
+	}
 	if u.raw {
 		out = buf[:0]
 		err = frame.RawBlocks(buf, u.content, u.block, func(b []byte) { out = append(out, b...) })
 	} else {
 		out, err = dec.Decode(out[:0], buf, u.content)
 	}
-	if err == nil && len(out) != u.size {
-		err = fmt.Errorf("%w: %d bytes in place of %d", frame.ErrFrame, len(out), u.size)
-	}
-	if err != nil {
-		return nil, u.damaged(err)
+	if err := u.whole(len(out), err); err != nil {
+		return nil, err
 	}
 	return out, nil
 }

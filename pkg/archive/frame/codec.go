@@ -75,7 +75,7 @@ type Encoder struct{ enc *zstd.Encoder }
 func NewEncoder(jobs int) (*Encoder, error) {
 	enc, err := zstd.NewWriter(nil,
 		zstd.WithEncoderConcurrency(max(jobs, 1)),
-		zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithWindowSize(MaxContent),
 		zstd.WithSingleSegment(true),
 		zstd.WithLowerEncoderMem(true),
