@@ -88,6 +88,23 @@ func (s *lazySigner) load(ctx context.Context) (*sign.Signer, error) {
 	return s.signer, s.err
 }
 
+// Prepare opens the private key ahead of the first signature if its password is at
+// hand: a person is not asked, nor is a pipe read, before it is certain that something
+// is to be signed. What goes wrong is reported by that signature.
+func (s *lazySigner) Prepare(ctx context.Context) {
+	if strings.Contains(s.ref, "://") {
+		return
+	}
+	_, atHand := os.LookupEnv(sign.PasswordVariable)
+	if s.passwordFile != "" {
+		info, err := os.Stat(s.passwordFile)
+		atHand = err == nil && info.Mode().IsRegular()
+	}
+	if atHand {
+		_, _ = s.load(ctx)
+	}
+}
+
 func (s *lazySigner) SignBundle(ctx context.Context, data []byte) ([]byte, error) {
 	signer, err := s.load(ctx)
 	if err != nil {

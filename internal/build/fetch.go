@@ -1,12 +1,14 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -47,6 +49,9 @@ func (r *run) fetch(ctx context.Context) error {
 	if err := r.forecast(requests, missing); err != nil || r.finished {
 		return err
 	}
+	if missing > 0 {
+		defer r.prepareSigner(ctx)()
+	}
 	r.opts.Progress.Start("fetch", missing)
 	if err := r.mirror.FetchBlobs(ctx, requests); err != nil {
 		return err
@@ -74,7 +79,22 @@ func (r *run) fetch(ctx context.Context) error {
 	return r.savePins()
 }
 
-// requests are the blobs of all images.
+// prepareSigner has the signer make itself ready while content is fetched: opening a
+// private key keeps one processor busy for a moment. The caller waits by what it
+// returns.
+func (r *run) prepareSigner(ctx context.Context) (wait func()) {
+	p, ok := r.opts.Signer.(interface{ Prepare(ctx context.Context) })
+	if !ok {
+		return func() {}
+	}
+	var group sync.WaitGroup
+	group.Go(func() { p.Prepare(ctx) })
+	return group.Wait
+}
+
+// requests are the blobs of all images, in the order that they are best fetched in:
+// those first that take longest, which are those to be encoded and then the large
+// ones, so that the end does not wait for one of them alone.
 func (r *run) requests() []mirror.BlobRequest {
 	var out []mirror.BlobRequest
 	for _, c := range r.selection.Components {
@@ -84,7 +104,20 @@ func (r *run) requests() []mirror.BlobRequest {
 			}
 		}
 	}
+	slices.SortStableFunc(out, func(a, b mirror.BlobRequest) int {
+		return cmp.Or(cmp.Compare(haste(a.Descriptor), haste(b.Descriptor)), cmp.Compare(b.Descriptor.Size, a.Descriptor.Size))
+	})
 	return out
+}
+
+// haste is 0 for layers that say that they are not compressed, and 1 for the rest. It
+// orders the work and decides nothing: what is encoded is found out from the content.
+func haste(d ocispec.Descriptor) int {
+	switch d.MediaType {
+	case ocispec.MediaTypeImageLayer, "application/vnd.docker.image.rootfs.diff.tar":
+		return 0
+	}
+	return 1
 }
 
 // forecast says how much will be fetched and what space that needs, refuses when

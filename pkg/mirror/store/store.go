@@ -35,7 +35,7 @@ const (
 )
 
 // bufferSize, in bytes, is that of the buffers between network, hash and disk.
-const bufferSize = 256 << 10
+const bufferSize = 128 << 10
 
 // Options tune a store. The zero value is good.
 type Options struct {
