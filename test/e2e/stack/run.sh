@@ -3,4 +3,4 @@
 # and kept in the lab's cache.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
-exec go test -tags e2e -count=1 -v -timeout 20m ./test/e2e/stack "$@" -args -cache "${NARU_LAB_CACHE:-$PWD/.cache/lab}"
+exec go test -tags e2e -count=1 -v -timeout 35m ./test/e2e/stack "$@" -args -cache "${NARU_LAB_CACHE:-$PWD/.cache/lab}"
