@@ -56,6 +56,8 @@ func judgeSite(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitHost, Hint: "let the user become root without a password (sudoers: NOPASSWD), or log in as root"}, true
 	case cli.As[*bootstrap.ConnectError](err), errors.Is(err, bootstrap.ErrNoIdentity):
 		return cli.Verdict{Code: cli.ExitHost, Hint: "check address, SSH key and user of the site file; run again: what is done is kept"}, true
+	case cli.As[*install.LiveHostError](err):
+		return cli.Verdict{Code: cli.ExitHost, Hint: "start what is down there (systemctl status containerd kubelet) and run again; to give the host up, install reset it"}, true
 	case cli.As[*install.LockedError](err):
 		return cli.Verdict{Code: cli.ExitLocked, Hint: "wait until the other run ends; its lock goes with its connection"}, true
 	case cli.As[*phase.DeadlineError](err):

@@ -27,6 +27,8 @@ func (c *Cluster) kubectl(ctx context.Context, args ...string) (string, error) {
 type Node struct {
 	Name, Address string
 	Ready         bool
+	// Heard tells that the cluster hears from its kubelet, ready or not.
+	Heard bool
 	// Reason why it is not ready.
 	Reason         string
 	Kubelet        string
@@ -70,7 +72,7 @@ func (c *Cluster) kubeNodes(ctx context.Context) ([]Node, error) {
 		_, n.ControlPlane = n.Labels["node-role.kubernetes.io/control-plane"]
 		for _, cond := range i.Status.Conditions {
 			if cond.Type == "Ready" {
-				n.Ready, n.Reason = cond.Status == "True", cond.Message
+				n.Ready, n.Heard, n.Reason = cond.Status == "True", cond.Status != "Unknown", cond.Message
 			}
 		}
 		for _, a := range i.Status.Addresses {

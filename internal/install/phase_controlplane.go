@@ -28,8 +28,9 @@ import (
 // on. OUTPUTS: API servers, schedulers, controller managers and a stacked etcd; on
 // each host a mark that kubeadm came to its end. Rerunning is safe: kubeadm runs
 // under a lock that outlives the installer, so that a second run waits for a first
-// one that was cut off; a host with traces and no mark is reset first, its etcd
-// member and node removed; etcd is snapshotted before it gets another member.
+// one that was cut off; a host with traces and no mark is looked at: a live one gets its
+// mark back, one that kubeadm left halfway is reset first, its etcd member and node
+// removed, and one that may be live and does not answer is left alone; etcd is snapshotted before it gets another member.
 //
 // Certificates of the cluster go from host to host through this process, over SSH:
 // there is no certificate key. Join tokens live for 15 minutes, pass through files
@@ -96,7 +97,7 @@ if ! kubeadm "$@" --config "$in" >/run/naru/kubeadm.log 2>&1 9>&-; then
   tail -c 3000 /run/naru/kubeadm.log >&2
   exit 1
 fi
-echo "$1" >"$mark.new"; mv -f "$mark.new" "$mark"; rm -f "$in"`
+echo "$1" >"$mark.new"; sync "$mark.new"; mv -f "$mark.new" "$mark"; sync "${mark%/*}"; rm -f "$in"`
 
 // kubeadm runs kubeadm on a host with an input that is secret.
 func (c *Cluster) kubeadm(ctx context.Context, h *bootstrap.Host, input []byte, words ...string) error {
@@ -131,21 +132,6 @@ for d in /var/log/pods/kube-system_*; do f=$(ls -t "$d"/*/*.log 2>/dev/null | he
 	return "containers on " + h.Name + ":\n" + bootstrap.Redact(out)
 }
 
-// clean resets a host on which kubeadm began and did not come to its end. A node
-// and an etcd member of its name are removed from the cluster, if there is one.
-func (c *Cluster) clean(ctx context.Context, h *bootstrap.Host, joined bool) error {
-	traces, err := h.Holds(ctx, `for p in /etc/kubernetes/*.conf /etc/kubernetes/manifests/*.yaml /var/lib/etcd/member /var/lib/kubelet/config.yaml; do [ -e "$p" ] && exit 0; done; exit 1`)
-	if err != nil || !traces {
-		return err
-	}
-	if joined {
-		if err := c.forget(ctx, h.Name, h.Address); err != nil {
-			return err
-		}
-	}
-	return h.KubeadmReset(ctx)
-}
-
 func (c *Cluster) kubeadmOptions(h *bootstrap.Host) bootstrap.KubeadmOptions {
 	o := bootstrap.KubeadmOptions{Site: c.Site, Host: h.SiteHost, Version: c.Set.Kubernetes}
 	for _, n := range c.nodes() { // kube-proxy has one configuration for all
@@ -163,7 +149,7 @@ func (c *Cluster) initCluster(ctx context.Context) error {
 	if done, err := kubeadmDone(ctx, h); err != nil || done {
 		return err
 	}
-	if err := c.clean(ctx, h, false); err != nil {
+	if live, err := c.settle(ctx, h, false); err != nil || live {
 		return err
 	}
 	files, err := c.apiServerFiles(ctx)
@@ -246,7 +232,7 @@ func (c *Cluster) joinHost(ctx context.Context, h *bootstrap.Host) error {
 	if done, err := kubeadmDone(ctx, h); err != nil || done {
 		return err
 	}
-	if err := c.clean(ctx, h, true); err != nil {
+	if live, err := c.settle(ctx, h, true); err != nil || live {
 		return err
 	}
 	if h.HasRole(manifest.RoleControlPlane) {
