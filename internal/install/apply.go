@@ -41,16 +41,18 @@ type ApplyResult struct {
 	Checks  int     `json:"checks"`
 	Changed int     `json:"changed"`
 	Seconds float64 `json:"seconds"`
-	// Phases with their times, in order.
+	// Phases with their times, in the order in which they began.
 	Phases []PhaseTime `json:"phases"`
 	// Tasks that changed something.
 	Tasks  []TaskTime `json:"tasks"`
 	Report *Report    `json:"report,omitempty"`
 }
 
-// PhaseTime is how long a phase took.
+// PhaseTime is how long a phase took. Phases overlap.
 type PhaseTime struct {
-	Name    string  `json:"name"`
+	Name string `json:"name"`
+	// Began is when, in seconds since the run's beginning.
+	Began   float64 `json:"began"`
 	Seconds float64 `json:"seconds"`
 	Changed int     `json:"changed"`
 }
@@ -77,7 +79,6 @@ func Apply(ctx context.Context, o ApplyOptions) (*ApplyResult, error) {
 	}
 	w := &watcher{progress: o.Progress, started: time.Now()}
 	done, err := plan.Execute(ctx, phase.Options{Observer: w, Jobs: o.Jobs, AfterPhase: c.note})
-	w.end()
 	r := &ApplyResult{Cluster: c.Site.Name, Phases: w.times, Seconds: time.Since(w.started).Seconds()}
 	if done != nil {
 		r.Checks, r.Changed = done.Tasks, done.Changed

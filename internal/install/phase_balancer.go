@@ -19,11 +19,11 @@ import (
 //
 // INPUTS: the site; haproxy and keepalived as OS packages. OUTPUTS: their
 // configuration and running services on the lb hosts, or on the control planes
-// where these hold the vip. Rerunning is safe: configuration is checked by HAProxy
+// where these hold the vip. It waits for its own hosts' packages alone. Rerunning is safe: configuration is checked by HAProxy
 // itself before it takes the old one's place, and services are reloaded only when
 // it changed.
 func balancerPhase() phase.Phase[*Cluster] {
-	return phase.Phase[*Cluster]{Name: "load-balancer", Title: "balance the API servers",
+	return phase.Phase[*Cluster]{Name: "load-balancer", Title: "balance the API servers", After: []string{"depot"},
 		Skip: func(c *Cluster) string {
 			if len(c.Site.Balancers()) == 0 {
 				return "no lb host, no vip"
@@ -60,7 +60,7 @@ func (c *Cluster) frontends() []bootstrap.Frontend {
 func (c *Cluster) haproxyTask(h *bootstrap.Host) phase.Task {
 	const unit = "haproxy.service"
 	file := bootstrap.HAProxyFile(c.frontends())
-	return phase.Task{What: "run haproxy on port " + strconv.Itoa(c.Site.BalancerPort()),
+	return phase.Task{What: "run haproxy on port " + strconv.Itoa(c.Site.BalancerPort()), After: []string{"os-packages"},
 		Done: func(ctx context.Context) (bool, error) {
 			differ, err := h.Differ(ctx, []bootstrap.File{file})
 			if err != nil || len(differ) > 0 {
@@ -123,7 +123,7 @@ func (c *Cluster) keepalivedTask(h *bootstrap.Host) phase.Task {
 			}
 			wctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, &phase.DeadlineError{After: 30 * time.Second})
 			defer cancel()
-			if err := poll(wctx, time.Second, c.vipHeld); err != nil {
+			if err := poll(wctx, 300*time.Millisecond, c.vipHeld); err != nil {
 				return fmt.Errorf("waiting for a host to hold %s: %w\n%s", c.Site.Endpoint.VIP, err, h.Journal(ctx, unit))
 			}
 			return nil

@@ -6,43 +6,40 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"naru/internal/phase"
 	"naru/manifest"
 	"naru/pkg/bootstrap"
 )
 
-// containerdPhase installs the container runtime and the kubelet's programs, and
-// brings the images that a cold start needs.
+// containerdPhase installs the container runtime and the kubelet's programs.
 //
 // INPUTS: files of the components in nodeFiles, read from the bundles; the site's
-// overrides; a depot that answers. OUTPUTS: programs below /usr/local/bin and
-// /opt/cni/bin, containerd running and asking the depot alone, images of
-// boot-critical components on each node, pinned so that no cleaning takes them.
-// Rerunning is safe: programs are compared by digest and replaced whole; containerd
-// is restarted only when its program or configuration changed, which its
-// containers survive.
+// overrides. OUTPUTS: programs below /usr/local/bin and /opt/cni/bin, containerd
+// running and asking the depot alone. It needs neither a depot nor OS packages, and
+// begins beside both. Rerunning is safe: programs are compared by digest and replaced
+// whole; containerd is restarted only when its program or configuration changed, which
+// its containers survive.
 func containerdPhase() phase.Phase[*Cluster] {
-	return phase.Phase[*Cluster]{Name: "containerd", Title: "install the container runtime", Tasks: func(c *Cluster) []phase.Task {
+	return phase.Phase[*Cluster]{Name: "containerd", Title: "install the container runtime", After: []string{"claim"}, Tasks: func(c *Cluster) []phase.Task {
 		return each(c.nodes(), func(h *bootstrap.Host) []phase.Task {
 			return []phase.Task{
 				c.programsTask(h),
 				c.depotMirrorTask(h),
 				c.containerdTask(h),
-				{What: "pull and pin the images of a cold start", Interruptible: true, Deadline: 30 * time.Minute,
-					Done: func(ctx context.Context) (bool, error) { m, err := c.missingImages(ctx, h); return len(m) == 0, err },
-					Do:   func(ctx context.Context) error { return c.pullImages(ctx, h) }},
 			}
 		})
 	}}
 }
 
-// mirrorURLs are where containerd asks: each depot itself. One that vanished costs half
-// a minute a request; HAProxy, which would refuse at once, has no name in the depots'
-// certificates.
+// mirrorURLs are where containerd asks: HAProxy, which refuses at once when no depot
+// answers, where one that vanished would cost half a minute a request; on a site
+// without a balancer each depot itself.
 func (c *Cluster) mirrorURLs() []string {
-	return c.depotURLs()
+	if len(c.Site.Balancers()) == 0 {
+		return c.depotURLs()
+	}
+	return []string{"https://" + manifest.Endpoint{Host: bracket(c.frontAddress()), Port: DepotFrontPort}.String()}
 }
 
 // hostFiles are the programs of a node.
@@ -181,75 +178,4 @@ func (c *Cluster) pauseImage() string {
 		}
 	}
 	return "registry.k8s.io/pause:3.10"
-}
-
-// bootImages are the images that a node must have to start without depot and
-// Harbor: those of boot-critical components, on workers without the control plane's.
-func (c *Cluster) bootImages(h *bootstrap.Host) []string {
-	control := []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"}
-	var out []string
-	for _, s := range c.Components {
-		if !s.BootCritical {
-			continue
-		}
-		for _, img := range s.Images {
-			r, err := manifest.ParseReference(img.Ref)
-			if err != nil || img.Artifact || !h.HasRole(manifest.RoleControlPlane) && slices.Contains(control, path.Base(r.Repository)) {
-				continue
-			}
-			if c.needsImage(s, img) {
-				out = append(out, img.Ref)
-			}
-		}
-	}
-	return out
-}
-
-// needsImage tells whether an image of a component is used at this site: components
-// whose every step is switched off bring none.
-func (c *Cluster) needsImage(s *manifest.ComponentSpec, _ manifest.Image) bool {
-	if len(s.Steps) == 0 {
-		return true
-	}
-	facts := c.Facts().For(c.Site, s.ID, nil)
-	for i := range s.Steps {
-		if applies, err := facts.Applies(&s.Steps[i]); err != nil || applies {
-			return true
-		}
-	}
-	return false
-}
-
-// missingImages are those that are not there, or not pinned.
-func (c *Cluster) missingImages(ctx context.Context, h *bootstrap.Host) ([]string, error) {
-	want := c.bootImages(h)
-	out, err := h.Output(ctx, bootstrap.BinDir+"/ctr", "-n", "k8s.io", "images", "ls")
-	if err != nil {
-		return nil, err
-	}
-	have := map[string]bool{}
-	for _, line := range strings.Split(out, "\n") {
-		if f := strings.Fields(line); len(f) > 0 && strings.Contains(line, "io.cri-containerd.pinned=pinned") {
-			have[f[0]] = true
-		}
-	}
-	return slices.DeleteFunc(want, func(ref string) bool { return have[ref] }), nil
-}
-
-// pullScript pulls and pins $1. Metadata of platforms that are not carried is not
-// asked for.
-const pullScript = `/usr/local/bin/ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d --skip-metadata --label io.cri-containerd.image=managed "$1" >/dev/null
-/usr/local/bin/ctr -n k8s.io images label "$1" io.cri-containerd.pinned=pinned >/dev/null`
-
-func (c *Cluster) pullImages(ctx context.Context, h *bootstrap.Host) error {
-	missing, err := c.missingImages(ctx, h)
-	if err != nil {
-		return err
-	}
-	for _, ref := range missing {
-		if _, err := h.Script(ctx, pullScript, ref); err != nil {
-			return fmt.Errorf("pulling %s: %w", ref, err)
-		}
-	}
-	return nil
 }

@@ -21,46 +21,64 @@ import (
 	"naru/pkg/bootstrap"
 )
 
-// controlPlanePhase makes the first control plane with kubeadm init and joins the
-// others, one at a time.
+// controlPlanePhase makes the first control plane with kubeadm init.
 //
 // INPUTS: kubeadm, kubelet and containerd on the hosts; a load balancer that passes
-// on. OUTPUTS: API servers, schedulers, controller managers and a stacked etcd; on
-// each host a mark that kubeadm came to its end. Rerunning is safe: kubeadm runs
+// on. OUTPUTS: API server, scheduler, controller manager and a stacked etcd; on
+// the host a mark that kubeadm came to its end. Rerunning is safe: kubeadm runs
 // under a lock that outlives the installer, so that a second run waits for a first
 // one that was cut off; a host with traces and no mark is looked at: a live one gets its
-// mark back, one that kubeadm left halfway is reset first, its etcd member and node
-// removed, and one that may be live and does not answer is left alone; etcd is snapshotted before it gets another member.
+// mark back, one that kubeadm left halfway is reset first, and one that may be live and
+// does not answer is left alone.
 //
 // Certificates of the cluster go from host to host through this process, over SSH:
 // there is no certificate key. Join tokens live for 15 minutes, pass through files
 // of mode 0600 in memory, and are ended by the nodes phase.
 func controlPlanePhase() phase.Phase[*Cluster] {
-	return phase.Phase[*Cluster]{Name: "control-plane", Title: "start the control plane", Serial: true, Tasks: func(c *Cluster) []phase.Task {
+	return phase.Phase[*Cluster]{Name: "control-plane", Title: "start the control plane", Tasks: func(c *Cluster) []phase.Task {
 		keeper := c.keeper()
-		tasks := []phase.Task{{Host: keeper.Name, What: "kubeadm init", Deadline: 15 * time.Minute,
+		return []phase.Task{{Host: keeper.Name, What: "kubeadm init", Deadline: 15 * time.Minute,
 			Done: func(ctx context.Context) (bool, error) { return kubeadmDone(ctx, keeper) },
 			Do:   c.initCluster}}
-		for _, h := range c.controlPlanes()[1:] {
-			tasks = append(tasks, phase.Task{Host: h.Name, What: "kubeadm join as control plane", Deadline: 15 * time.Minute,
-				Done: func(ctx context.Context) (bool, error) { return kubeadmDone(ctx, h) },
-				Do: func(ctx context.Context) error {
-					if err := c.snapshot(ctx, "before "+h.Name+" joins"); err != nil {
-						return err
-					}
-					return c.joinHost(ctx, h)
-				}})
-		}
-		return tasks
 	}}
 }
 
-// workersPhase joins the workers, side by side.
+// joinPhase joins the other control planes, one at a time.
+//
+// INPUTS: a control plane that answers. OUTPUTS: further API servers and members of
+// etcd. Rerunning is safe for the reasons of the control-plane phase; the node and
+// etcd member of a join that was cut off are removed first, and etcd is snapshotted
+// before it gets another member.
+func joinPhase() phase.Phase[*Cluster] {
+	return phase.Phase[*Cluster]{Name: "control-plane-join", Title: "join the other control planes", Serial: true, After: []string{"control-plane"},
+		Skip: func(c *Cluster) string {
+			if len(c.Site.ControlPlanes()) < 2 {
+				return "there is one control plane"
+			}
+			return ""
+		},
+		Tasks: func(c *Cluster) []phase.Task {
+			var tasks []phase.Task
+			for _, h := range c.controlPlanes()[1:] {
+				tasks = append(tasks, phase.Task{Host: h.Name, What: "kubeadm join as control plane", Deadline: 15 * time.Minute,
+					Done: func(ctx context.Context) (bool, error) { return kubeadmDone(ctx, h) },
+					Do: func(ctx context.Context) error {
+						if err := c.snapshot(ctx, "before "+h.Name+" joins"); err != nil {
+							return err
+						}
+						return c.joinHost(ctx, h)
+					}})
+			}
+			return tasks
+		}}
+}
+
+// workersPhase joins the workers, side by side, and beside other control planes.
 //
 // INPUTS: a control plane that answers. OUTPUTS: kubelets that are nodes. Rerunning
 // is safe for the reasons of the control-plane phase.
 func workersPhase() phase.Phase[*Cluster] {
-	return phase.Phase[*Cluster]{Name: "workers", Title: "join the workers",
+	return phase.Phase[*Cluster]{Name: "workers", Title: "join the workers", After: []string{"control-plane"},
 		Skip: func(c *Cluster) string {
 			if len(c.Site.Workers()) == 0 {
 				return "no host is a worker alone"

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,16 +42,22 @@ const noDeadline = 24 * time.Hour
 // INPUTS: the volumes, verified; the installer's own program; the keys that are
 // trusted; the site's authority, made now if there is none. OUTPUTS: the program,
 // volumes and trusted keys on each depot, a certificate, and naru-depot.service,
-// which comes back after a reboot. Rerunning is safe: every file is compared first
+// which comes back after a reboot; on every host the site's authority, which the
+// depot is known by. Rerunning is safe: every file is compared first
 // and written whole; a folder of volumes counts once its mark says it is complete.
 func depotPhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "depot", Title: "serve the bundles inside the site", Tasks: func(c *Cluster) []phase.Task {
-		return each(c.depots(), func(h *bootstrap.Host) []phase.Task {
+		depots := c.depots()
+		return each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
 			var t []phase.Task
-			if h.Name == c.depots()[0].Name {
+			if h.Name == depots[0].Name {
 				t = append(t, phase.Task{What: "keep the site's certificate authority", Done: c.authorityHolds, Do: c.keepAuthority})
 			} else {
 				t = append(t, phase.Task{What: "wait for the site's certificate authority", Quiet: true, Interruptible: true, Deadline: time.Minute, Do: c.waitAuthority})
+			}
+			t = append(t, filesTask(h, "trust the site's authority", c.authorityFile, nil))
+			if !slices.Contains(depots, h) {
+				return t
 			}
 			for _, b := range c.Set.Bundles {
 				t = append(t, c.carryTask(h, b))
@@ -58,6 +65,14 @@ func depotPhase() phase.Phase[*Cluster] {
 			return append(t, c.serveTask(h))
 		})
 	}}
+}
+
+// authorityFile is the site's authority as every host keeps it.
+func (c *Cluster) authorityFile() []bootstrap.File {
+	if a := c.ca(); a != nil {
+		return []bootstrap.File{{Path: bootstrap.CAFile, Mode: "0644", Content: a.PEM}}
+	}
+	return nil
 }
 
 // bundleDir is where a bundle lies on a depot.
@@ -258,9 +273,14 @@ func (c *Cluster) waitDepot(ctx context.Context, h *bootstrap.Host) error {
 	return nil
 }
 
-// depotNames are the names of a depot's certificate.
+// depotNames are the names of a depot's certificate: with a balancer, nodes come
+// through that.
 func (c *Cluster) depotNames(h *bootstrap.Host) []string {
-	return []string{h.Address, "depot." + c.Site.Domain, "localhost", "127.0.0.1"}
+	names := []string{h.Address, "depot." + c.Site.Domain, "localhost", "127.0.0.1"}
+	if len(c.Site.Balancers()) > 0 && c.frontAddress() != h.Address {
+		names = append(names, c.frontAddress())
+	}
+	return names
 }
 
 // depotFiles are those of the service that do not differ from run to run.
@@ -271,7 +291,6 @@ func (c *Cluster) depotFiles() ([]bootstrap.File, error) {
 	}
 	files := []bootstrap.File{
 		{Path: programPath, Mode: "0755", SHA256: sum, Open: func(context.Context) (io.ReadCloser, error) { return os.Open(c.Program) }},
-		{Path: bootstrap.CAFile, Mode: "0644", Content: c.ca().PEM},
 		{Path: "/etc/systemd/system/" + depotUnit, Mode: "0644", Content: c.depotUnit()},
 	}
 	keys, err := c.trustedKeys()

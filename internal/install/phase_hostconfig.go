@@ -15,10 +15,11 @@ import (
 // INPUTS: the site. OUTPUTS: on nodes kernel modules, sysctls,
 // no swap, timers that phone home masked; on all hosts naru's part of /etc/hosts,
 // and chrony following the site's time servers.
+// It begins beside the depot, but for chrony, which waits for its host's packages.
 // Rerunning is safe: files are compared first, marks enclose what is ours of files
 // that others write to, and what holds at run time is read back from the kernel.
 func hostConfigPhase() phase.Phase[*Cluster] {
-	return phase.Phase[*Cluster]{Name: "host-config", Title: "configure the hosts", Tasks: func(c *Cluster) []phase.Task {
+	return phase.Phase[*Cluster]{Name: "host-config", Title: "configure the hosts", After: []string{"claim"}, Tasks: func(c *Cluster) []phase.Task {
 		block := bootstrap.HostsBlock(c.hostLines())
 		return each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
 			tasks := []phase.Task{
@@ -112,11 +113,13 @@ func (c *Cluster) chronyTasks(h *bootstrap.Host) []phase.Task {
 		}
 		return "/etc/chrony/chrony.conf", "chrony.service"
 	}
-	return []phase.Task{filesTask(h, "follow the site's time", func() []bootstrap.File {
+	task := filesTask(h, "follow the site's time", func() []bootstrap.File {
 		path, _ := where()
 		return []bootstrap.File{bootstrap.ChronyFile(path, servers, keeper, clients)}
 	}, func(ctx context.Context, _ []bootstrap.File) error {
 		_, unit := where()
 		return h.Unit(ctx, unit, true)
-	})}
+	})
+	task.After = []string{"os-packages"}
+	return []phase.Task{task}
 }

@@ -197,7 +197,7 @@ func steadyOn(ctx context.Context, h *bootstrap.Host) ([]string, error) {
 // it asks nothing else; where it has one the mirrors of mirrorsPhase come first.
 func (c *Cluster) depotMirrorTask(h *bootstrap.Host) phase.Task {
 	files := func() []bootstrap.File {
-		return []bootstrap.File{bootstrap.DefaultMirror(c.mirrorURLs(), bootstrap.CAFile)}
+		return []bootstrap.File{bootstrap.DefaultMirror(bootstrap.CertsDir, c.mirrorURLs(), bootstrap.CAFile)}
 	}
 	former := func(ctx context.Context) ([]string, error) {
 		if c.noHarbor() == "" {

@@ -37,7 +37,7 @@ func (c *Cluster) waitNodes(ctx context.Context) error {
 		want[h.Name] = true
 	}
 	var waiting []string
-	err := poll(ctx, time.Second, func(ctx context.Context) (bool, error) {
+	err := poll(ctx, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
 		nodes, err := c.kubeNodes(ctx)
 		if err != nil {
 			waiting = []string{err.Error()}

@@ -17,26 +17,21 @@ import (
 // packagesPhase installs OS packages from the depot.
 //
 // INPUTS: the packages that components ask for, by the host's distribution; a depot
-// that answers. OUTPUTS: the site's authority, which the depot is known by, and the
-// packages, installed. The source is private to naru's
+// that answers. OUTPUTS: the packages, installed. The source is private to naru's
 // own calls: the host's other sources are neither asked nor changed. Rerunning is
 // safe: the package manager's own lock is waited for, a half-configured package is
 // completed first, and what is installed already is left as it is.
 func packagesPhase() phase.Phase[*Cluster] {
-	return phase.Phase[*Cluster]{Name: "os-packages", Title: "install OS packages", Tasks: func(c *Cluster) []phase.Task {
-		return each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
-			tasks := []phase.Task{filesTask(h, "trust the site's authority", func() []bootstrap.File {
-				if a := c.ca(); a != nil {
-					return []bootstrap.File{{Path: bootstrap.CAFile, Mode: "0644", Content: a.PEM}}
-				}
-				return nil
-			}, nil)}
-			if len(c.Set.Systems) > 0 {
-				tasks = append(tasks, c.packagesTask(h))
+	return phase.Phase[*Cluster]{Name: "os-packages", Title: "install OS packages",
+		Skip: func(c *Cluster) string {
+			if len(c.Set.Systems) == 0 {
+				return "the bundle carries none"
 			}
-			return tasks
-		})
-	}}
+			return ""
+		},
+		Tasks: func(c *Cluster) []phase.Task {
+			return each(c.Hosts, func(h *bootstrap.Host) []phase.Task { return []phase.Task{c.packagesTask(h)} })
+		}}
 }
 
 func (c *Cluster) packagesTask(h *bootstrap.Host) phase.Task {

@@ -39,6 +39,12 @@ func (e *PreflightError) Error() string {
 
 func (c *Cluster) preflight(ctx context.Context) error {
 	needs := bootstrap.Needs{Site: c.Site, Systems: c.Set.Systems, DepotMissing: map[string]int64{}, Now: time.Now(), NewestMetadata: c.newestMetadata()}
+	for _, f := range c.frontends() {
+		needs.BalancerPorts = append(needs.BalancerPorts, f.Port)
+	}
+	if c.ownHarbor() != nil {
+		needs.NodePorts = []int{c.Site.Harbor.NodePort}
+	}
 	for _, b := range c.Set.Bundles {
 		needs.Platforms = append(needs.Platforms, b.Bundle().Platforms...)
 	}

@@ -25,14 +25,16 @@ import (
 const harborID = "harbor"
 
 // networkPhase deploys the pod network: the boot-critical components that have
-// steps.
+// steps. It begins beside the joins: nodes become ready by it.
 //
 // INPUTS: an API server; charts and manifests of the bundles. OUTPUTS: objects of
 // the cluster, and naru's record of them there. Rerunning is safe: each step is
 // compared with what the cluster has and left alone where nothing differs; a step
 // that was cut off while it waited is waited for again.
 func networkPhase() phase.Phase[*Cluster] {
-	return stackPhase("network", "deploy the pod network", (*Cluster).networkComponents)
+	p := stackPhase("network", "deploy the pod network", (*Cluster).networkComponents)
+	p.After = []string{"control-plane"}
+	return p
 }
 
 // storagePhase deploys what Harbor requires, beside the network.

@@ -5,7 +5,8 @@ import (
 	"naru/pkg/bootstrap"
 )
 
-// Phases are the steps of apply, in order. Each stands in a file of its own.
+// Phases are the steps of apply, in order. Each stands in a file of its own. Those
+// that say what they come after begin beside what stands before them.
 func Phases() []phase.Phase[*Cluster] {
 	return []phase.Phase[*Cluster]{
 		verifyPhase(),
@@ -16,7 +17,9 @@ func Phases() []phase.Phase[*Cluster] {
 		hostConfigPhase(),
 		balancerPhase(),
 		containerdPhase(),
+		imagesPhase(),
 		controlPlanePhase(),
+		joinPhase(),
 		workersPhase(),
 		leavePhase(),
 		networkPhase(),

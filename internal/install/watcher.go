@@ -2,6 +2,7 @@ package install
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,31 +17,25 @@ type watcher struct {
 
 	mu    sync.Mutex
 	times []PhaseTime
-	begun time.Time
 }
 
 // Phase implements phase.Observer.
-func (w *watcher) Phase(name, title, skipped string) {
-	w.end()
+func (w *watcher) Phase(name, title, skipped string) func() {
 	if skipped != "" {
 		w.progress.Note(fmt.Sprintf("%s: skipped, %s", name, skipped))
-		return
+		return func() {}
 	}
+	begun := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.times = append(w.times, PhaseTime{Name: name})
-	w.begun = time.Now()
+	at := len(w.times)
+	w.times = append(w.times, PhaseTime{Name: name, Began: begun.Sub(w.started).Seconds()})
 	w.progress.Start(name, 0)
 	w.progress.Note(fmt.Sprintf("== %s: %s", name, title))
-}
-
-// end closes the time of the phase under way.
-func (w *watcher) end() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if n := len(w.times); n > 0 && !w.begun.IsZero() {
-		w.times[n-1].Seconds = time.Since(w.begun).Seconds()
-		w.begun = time.Time{}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.times[at].Seconds = time.Since(begun).Seconds()
 	}
 }
 
@@ -54,8 +49,8 @@ func (w *watcher) Began(_ string, t phase.Task) {
 // Ended implements phase.Observer.
 func (w *watcher) Ended(e phase.Event) {
 	w.mu.Lock()
-	if n := len(w.times); n > 0 && e.Outcome == phase.Changed && !e.Quiet {
-		w.times[n-1].Changed++
+	if i := slices.IndexFunc(w.times, func(t PhaseTime) bool { return t.Name == e.Phase }); i >= 0 && e.Outcome == phase.Changed && !e.Quiet {
+		w.times[i].Changed++
 	}
 	w.mu.Unlock()
 	switch {

@@ -34,8 +34,9 @@ type Event struct {
 
 // Observer is told how a run goes, from many goroutines.
 type Observer interface {
-	// Phase begins a phase; skipped is the reason why it is left out, or "".
-	Phase(name, title, skipped string)
+	// Phase begins a phase; skipped is the reason why it is left out, or "". What it
+	// returns is called at the phase's end. Phases may overlap.
+	Phase(name, title, skipped string) (ended func())
 	// Began is called when a task turns out not to hold and is about to be done.
 	Began(phase string, t Task)
 	// Ended is called after each task.
@@ -76,88 +77,43 @@ type Result struct {
 // Options of Execute.
 type Options struct {
 	Observer Observer
-	// Jobs bounds the hosts worked on at a time; 16 if 0.
+	// Jobs bounds the hosts that a phase works on at a time; 16 if 0. With 1 nothing is
+	// done beside anything else: phases follow each other as well.
 	Jobs int
-	// AfterPhase is called with what a phase did, also a failed one.
+	// AfterPhase is called with what a phase did, also a failed one, for one phase at a
+	// time.
 	AfterPhase func(ctx context.Context, name string, events []Event) error
 }
 
 // Execute does the plan. When ctx ends, tasks under way are finished (but for those
 // that may be interrupted) and nothing new is begun; the error is ctx's then. After
-// a phase with a failed task no further phase is begun.
+// a phase with a failed task no further phase is begun; those under way beside it go
+// to their end.
 func (p *Plan) Execute(ctx context.Context, o Options) (*Result, error) {
 	if o.Jobs <= 0 {
 		o.Jobs = 16
 	}
-	total := &Result{}
-	for _, step := range p.Steps {
-		if err := ctx.Err(); err != nil {
-			return total, err
-		}
-		o.Observer.Phase(step.Name, step.Title, step.Skipped)
-		if step.Skipped != "" {
-			continue
-		}
-		r := &recorder{observer: o.Observer, phase: step.Name}
-		err := step.execute(ctx, r, o.Jobs)
-		total.Events = append(total.Events, r.events...)
-		for _, e := range r.events {
+	c := newCourse(p, o)
+	var group errgroup.Group
+	for i := range c.legs {
+		group.Go(func() error { c.run(ctx, i); return nil })
+	}
+	_ = group.Wait()
+	total, errs := &Result{}, make([]error, len(c.legs))
+	for i, l := range c.legs {
+		total.Events = append(total.Events, l.events...)
+		for _, e := range l.events {
 			total.Tasks++
 			if e.Outcome == Changed && !e.Quiet {
 				total.Changed++
 			}
 		}
-		if o.AfterPhase != nil {
-			err = errors.Join(err, o.AfterPhase(context.WithoutCancel(ctx), step.Name, r.events))
-		}
-		if err != nil {
-			return total, err
-		}
+		errs[i] = l.err
+	}
+	if err := joinOnce(errs); err != nil {
+		return total, err
 	}
 	return total, ctx.Err()
-}
-
-// lanes are the tasks by host, in the order in which hosts first come.
-func (s *Step) lanes() [][]Task {
-	if s.Serial {
-		return [][]Task{s.Tasks}
-	}
-	at := map[string]int{}
-	var lanes [][]Task
-	for _, t := range s.Tasks {
-		i, ok := at[t.Host]
-		if !ok {
-			i = len(lanes)
-			at[t.Host] = i
-			lanes = append(lanes, nil)
-		}
-		lanes[i] = append(lanes[i], t)
-	}
-	return lanes
-}
-
-func (s *Step) execute(ctx context.Context, r *recorder, jobs int) error {
-	lanes := s.lanes()
-	errs := make([]error, len(lanes))
-	var group errgroup.Group // each lane goes to its end: a person fixes all hosts at once
-	group.SetLimit(jobs)
-	for i, lane := range lanes {
-		group.Go(func() error {
-			for _, t := range lane {
-				if err := ctx.Err(); err != nil {
-					errs[i] = err
-					return nil
-				}
-				if err := r.run(ctx, t); err != nil {
-					errs[i] = err
-					return nil
-				}
-			}
-			return nil
-		})
-	}
-	_ = group.Wait()
-	return joinOnce(errs)
 }
 
 // joinOnce joins errors, and the end of the context only when there is nothing else.

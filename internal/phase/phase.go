@@ -18,6 +18,9 @@ type Task struct {
 	// Host it is done on; empty for the site as a whole. Tasks of one host are done in
 	// order, those of several hosts side by side.
 	Host string
+	// After are earlier phases that must be through with the task's host before it is
+	// begun, where Phase.After lets its phase begin beside them.
+	After []string
 	// What is done, in the imperative: "install containerd 2.1.5".
 	What string
 	// Done looks whether it holds already; nil for a task that is always done.
@@ -47,6 +50,9 @@ type Phase[S any] struct {
 	Tasks func(S) []Task
 	// Serial does one task after the other, also those of different hosts.
 	Serial bool
+	// After are the earlier phases that must have come to their end before this one
+	// begins; nil for all of them.
+	After []string
 	// Needed phases run even when flags leave them out: others need what they find.
 	Needed bool
 }
@@ -63,6 +69,8 @@ type Selection struct {
 type Step struct {
 	Name, Title string
 	Serial      bool
+	// After are the steps that must have come to their end first.
+	After []string
 	// Skipped is the reason why it is left out, or "".
 	Skipped string
 	Tasks   []Task
@@ -81,7 +89,15 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("choosing phases: there is no phase %q (there are: %s)", e.Name, strings.Join(e.Have, ", "))
 }
 
-// NewPlan chooses among the phases and lists the tasks of each.
+// OrderError is a phase that is to begin after one that does not stand before it.
+type OrderError struct{ Name, After string }
+
+func (e *OrderError) Error() string {
+	return fmt.Sprintf("ordering phases: %q is to begin after %q, which does not stand before it", e.Name, e.After)
+}
+
+// NewPlan chooses among the phases and lists the tasks of each. It returns an
+// *UnknownError, or an *OrderError.
 func NewPlan[S any](phases []Phase[S], s S, sel Selection) (*Plan, error) {
 	var names []string
 	for _, p := range phases {
@@ -98,9 +114,12 @@ func NewPlan[S any](phases []Phase[S], s S, sel Selection) (*Plan, error) {
 	}
 	plan := &Plan{}
 	begun := sel.From == ""
-	for _, p := range phases {
+	for i, p := range phases {
 		begun = begun || p.Name == sel.From
-		step := Step{Name: p.Name, Title: p.Title, Serial: p.Serial, Skipped: sel.skips(p.Name, begun)}
+		step := Step{Name: p.Name, Title: p.Title, Serial: p.Serial, After: p.After, Skipped: sel.skips(p.Name, begun)}
+		if p.After == nil {
+			step.After = names[:i]
+		}
 		if p.Needed {
 			step.Skipped = ""
 		}
@@ -110,9 +129,26 @@ func NewPlan[S any](phases []Phase[S], s S, sel Selection) (*Plan, error) {
 		if step.Skipped == "" {
 			step.Tasks = p.Tasks(s)
 		}
+		if err := step.ordered(names[:i]); err != nil {
+			return nil, err
+		}
 		plan.Steps = append(plan.Steps, step)
 	}
 	return plan, nil
+}
+
+// ordered looks whether the step begins after steps of before alone.
+func (s *Step) ordered(before []string) error {
+	after := s.After
+	for _, t := range s.Tasks {
+		after = slices.Concat(after, t.After)
+	}
+	for _, name := range after {
+		if !slices.Contains(before, name) {
+			return &OrderError{Name: s.Name, After: name}
+		}
+	}
+	return nil
 }
 
 // skips is the reason for which the flags leave a phase out, or "".

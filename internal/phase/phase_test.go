@@ -11,9 +11,9 @@ import (
 
 type quiet struct{}
 
-func (quiet) Phase(string, string, string) {}
-func (quiet) Began(string, Task)           {}
-func (quiet) Ended(Event)                  {}
+func (quiet) Phase(string, string, string) func() { return func() {} }
+func (quiet) Began(string, Task)                  {}
+func (quiet) Ended(Event)                         {}
 
 // world is what the tasks of the tests make true.
 type world struct {
@@ -154,5 +154,83 @@ func TestDeadline(t *testing.T) {
 	var late *DeadlineError
 	if _, err := plan.Execute(t.Context(), Options{Observer: quiet{}}); !errors.As(err, &late) {
 		t.Errorf("%v, want a *DeadlineError", err)
+	}
+}
+
+// TestBesideEachOther: a phase that does not wait for another runs beside it, and its
+// tasks wait for their own host alone.
+func TestBesideEachOther(t *testing.T) {
+	slow, quick := make(chan struct{}), make(chan struct{})
+	var order []string
+	var mu sync.Mutex
+	say := func(what string) { mu.Lock(); defer mu.Unlock(); order = append(order, what) }
+	task := func(host, what string, wait <-chan struct{}, tell chan<- struct{}, after ...string) Task {
+		return Task{Host: host, What: what, After: after, Do: func(context.Context) error {
+			if wait != nil {
+				<-wait
+			}
+			say(host + "/" + what)
+			if tell != nil {
+				close(tell)
+			}
+			return nil
+		}}
+	}
+	list := []Phase[int]{
+		{Name: "packages", Tasks: func(int) []Task { return []Task{task("a", "install", quick, nil), task("b", "install", slow, nil)} }},
+		{Name: "config", After: []string{}, Tasks: func(int) []Task {
+			return []Task{task("a", "sysctl", nil, quick), task("a", "chrony", nil, slow, "packages")}
+		}},
+		{Name: "start", Tasks: func(int) []Task { return []Task{task("", "init", nil, nil)} }},
+	}
+	plan, err := NewPlan(list, 0, Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.Execute(t.Context(), Options{Observer: quiet{}}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"a/sysctl", "a/install", "a/chrony", "b/install", "/init"}
+	if !slices.Equal(order, want) {
+		t.Errorf("order %q, want %q", order, want)
+	}
+	list[1].After = []string{"start"}
+	var wrong *OrderError
+	if _, err := NewPlan(list, 0, Selection{}); !errors.As(err, &wrong) {
+		t.Errorf("a phase after a later one: %v", err)
+	}
+}
+
+// TestFailureBeside: what waits for a phase that failed is not begun, and is no
+// failure of its own; what runs beside it goes on.
+func TestFailureBeside(t *testing.T) {
+	for _, jobs := range []int{0, 1} {
+		beside, behind, later := false, false, false
+		set := func(b *bool) func(context.Context) error {
+			return func(context.Context) error { *b = true; return nil }
+		}
+		failing := make(chan struct{})
+		plan, err := NewPlan([]Phase[int]{
+			{Name: "beside", Tasks: func(int) []Task { return []Task{{Host: "a", What: "x", Do: set(&beside)}} }},
+			{Name: "broken", After: []string{}, Tasks: func(int) []Task {
+				return []Task{{Host: "a", What: "break", Do: func(context.Context) error { close(failing); return errors.New("broken") }}}
+			}},
+			{Name: "behind", After: []string{"beside"}, Tasks: func(int) []Task {
+				return []Task{{Host: "a", What: "y", After: []string{"broken"}, Do: set(&behind)}}
+			}},
+			{Name: "later", Tasks: func(int) []Task { return []Task{{What: "z", Do: set(&later)}} }},
+		}, 0, Selection{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = plan.Execute(t.Context(), Options{Observer: quiet{}, Jobs: jobs})
+		<-failing
+		var own *Error
+		if !errors.As(err, &own) || own.Phase != "broken" || len(unwrap(err)) != 1 {
+			t.Errorf("jobs %d: %v, want the failure of broken alone", jobs, err)
+		}
+		if !beside || behind || later {
+			t.Errorf("jobs %d: beside %v, behind %v, later %v", jobs, beside, behind, later)
+		}
 	}
 }

@@ -140,14 +140,14 @@ OOMScoreAdjust=-999
 WantedBy=multi-user.target
 `
 
-// DefaultMirror is certs.d/_default: every registry is asked for at the depots and
-// nowhere else. The first depot is the server line as well, without which an
+// DefaultMirror is _default of a certs.d: every registry is asked for at the depots
+// and nowhere else. The first depot is the server line as well, without which an
 // answer of 404 would go on to the upstream.
-func DefaultMirror(depots []string, caFile string) File {
+func DefaultMirror(dir string, depots []string, caFile string) File {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Written by naru: nothing is asked for outside.\nserver = %q\nca = %q\n", depots[0], caFile)
 	for _, d := range depots {
 		fmt.Fprintf(&b, "\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %q\n", d, caFile)
 	}
-	return File{Path: CertsDir + "/_default/hosts.toml", Mode: "0644", Content: []byte(b.String())}
+	return File{Path: dir + "/_default/hosts.toml", Mode: "0644", Content: []byte(b.String())}
 }

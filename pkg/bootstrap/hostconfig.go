@@ -144,9 +144,9 @@ func (h *Host) Unit(ctx context.Context, name string, restart bool) error {
 	if restart {
 		action = "restart"
 	}
-	_, err := h.Script(ctx, `systemctl daemon-reload
-systemctl unmask -q "$1" 2>/dev/null || true
-systemctl enable -q "$1"
+	_, err := h.Script(ctx, `systemctl unmask -q --no-reload "$1" 2>/dev/null || true
+systemctl enable -q --no-reload "$1"
+systemctl daemon-reload
 systemctl "$2" "$1"`, name, action)
 	if err != nil {
 		return fmt.Errorf("starting %s: %w\n%s", name, err, h.Journal(ctx, name))
@@ -181,9 +181,11 @@ done`, timers...)
 
 // MaskTimers masks them; those that are not there are left alone.
 func (h *Host) MaskTimers(ctx context.Context) error {
-	_, err := h.Script(ctx, `for u in "$@"; do
+	_, err := h.Script(ctx, `m=
+for u in "$@"; do
   s=$(systemctl is-enabled "$u" 2>/dev/null || true)
-  case $s in masked|masked-runtime|""|not-found) ;; *) systemctl mask -q --now "$u";; esac
-done`, timers...)
+  case $s in masked|masked-runtime|""|not-found) ;; *) m="$m $u";; esac
+done
+[ -z "$m" ] || systemctl mask -q --now $m`, timers...)
 	return err
 }

@@ -66,12 +66,13 @@ func (s PackageSource) files() []File {
 	return out
 }
 
-// apt are the arguments that show apt-get this source alone. Its lists lie in a
-// folder of their own, and its caches in memory.
+// apt are the arguments that show apt-get this source alone. Its lists and caches
+// lie in a folder of their own, so that a call after an update need not read the
+// lists again.
 func (s PackageSource) apt(state string) []string {
 	args := []string{"DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q",
 		"-o", "Dir::Etc::SourceList=/dev/null", "-o", "Dir::Etc::SourceParts=" + s.Dir + "/sources",
-		"-o", "Dir::State::Lists=" + state + "/lists", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=",
+		"-o", "Dir::State::Lists=" + state + "/lists", "-o", "Dir::Cache::pkgcache=" + state + "/pkgcache.bin", "-o", "Dir::Cache::srcpkgcache=" + state + "/srcpkgcache.bin",
 		"-o", "Dir::Cache::Archives=" + state + "/archives",
 		"-o", "APT::Get::List-Cleanup=0", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2", "-o", "Acquire::Languages=none",
 		"-o", "APT::Install-Recommends=false", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",

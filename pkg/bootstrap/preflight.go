@@ -43,6 +43,9 @@ type Needs struct {
 	// clock before it refuses them.
 	NewestMetadata time.Time
 	Now            time.Time
+	// BalancerPorts are those that load balancers pass on, NodePorts those that services
+	// of naru take on every node.
+	BalancerPorts, NodePorts []int
 }
 
 // Least sizes in bytes, and what differs between clocks at most.
@@ -176,9 +179,7 @@ func (c *checker) network() {
 	if len(f.Addresses) > 0 && f.Interface == "" {
 		c.fail("address", "correct the address of the site file", "no interface has the address %s (they have %s)", h.Address, strings.Join(f.Addresses, ", "))
 	}
-	if f.DNSWait > maxDNSWait {
-		c.fail("dns", "point /etc/resolv.conf at a server that refuses at once, or that answers", "a name that nobody knows took %s to be refused: every failed lookup of the cluster would hang as long", f.DNSWait.Round(100*time.Millisecond))
-	}
+	c.dns()
 	if len(f.Firewalls) > 0 {
 		c.warn("firewall", "open the ports of docs/operator.md between the hosts, or switch it off", "a firewall is active: %s", strings.Join(f.Firewalls, ", "))
 	}
@@ -194,6 +195,23 @@ func (c *checker) network() {
 	}
 }
 
+// dns finds resolvers that would keep the cluster's own DNS from starting, or from
+// answering in time.
+func (c *checker) dns() {
+	f := c.h.Facts
+	const mend = "point /etc/resolv.conf at a server that refuses at once, or that answers"
+	switch silent := len(f.Silent); {
+	case len(f.Nameservers) == 0 && c.h.Node():
+		c.fail("dns", mend, "/etc/resolv.conf names no server: CoreDNS, which passes on to it, would end as soon as it starts")
+	case silent > 0 && silent == len(f.Nameservers):
+		c.fail("dns", mend, "no answer, and no refusal, comes from %s: every lookup of a name outside the cluster would hang", strings.Join(f.Silent, ", "))
+	case f.DNSWait > maxDNSWait:
+		c.fail("dns", mend, "a name that nobody knows took %s to be refused: every failed lookup of the cluster would hang as long", f.DNSWait.Round(100*time.Millisecond))
+	case silent > 0:
+		c.warn("dns", mend, "no answer, and no refusal, comes from %s, which is one of several", strings.Join(f.Silent, ", "))
+	}
+}
+
 // ports are those that the host's roles will listen on.
 func (c *checker) ports() []int {
 	var p []int
@@ -202,10 +220,10 @@ func (c *checker) ports() []int {
 		p = append(p, manifest.APIPort, 2379, 2380, 10257, 10259)
 	}
 	if h.Node() {
-		p = append(p, 10250, 10256)
+		p = append(append(p, 10250, 10256), c.n.NodePorts...)
 	}
 	if slices.ContainsFunc(s.Balancers(), func(b *manifest.SiteHost) bool { return b.Name == h.Name }) {
-		p = append(p, s.BalancerPort())
+		p = append(append(p, s.BalancerPort()), c.n.BalancerPorts...)
 	}
 	if slices.ContainsFunc(s.Depots(), func(b *manifest.SiteHost) bool { return b.Name == h.Name }) {
 		p = append(p, s.Depot.Port)

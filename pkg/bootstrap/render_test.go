@@ -40,7 +40,7 @@ func TestContainerdConfig(t *testing.T) {
 	if _, err := ContainerdFiles(ContainerdOptions{Version: "2.1.5", Site: "a = ["}); err == nil {
 		t.Error("TOML that is none is taken")
 	}
-	has(t, "mirror", string(DefaultMirror([]string{"https://10.0.0.1:5000"}, CAFile).Content), `server = "https://10.0.0.1:5000"`, `[host."https://10.0.0.1:5000"]`)
+	has(t, "mirror", string(DefaultMirror(CertsDir, []string{"https://10.0.0.1:5000"}, CAFile).Content), `server = "https://10.0.0.1:5000"`, `[host."https://10.0.0.1:5000"]`)
 }
 
 func testSite(t *testing.T) *manifest.Site {
@@ -106,12 +106,12 @@ func TestBalancerConfig(t *testing.T) {
 // goodFacts are those of a host that nothing stands against.
 func goodFacts(name string) *HostFacts {
 	return &HostFacts{OS: "debian", Version: "12", Arch: "amd64", Kernel: "6", CPUs: 4, Memory: 8 << 30, FreeVar: 100 << 30, Hostname: name, MachineID: name,
-		CgroupV2: true, DefaultRoute: true, Systemd: true, Listening: map[int]bool{}}
+		CgroupV2: true, DefaultRoute: true, Systemd: true, Listening: map[int]bool{}, Nameservers: []string{"10.0.0.1", "10.0.0.2"}}
 }
 
 func TestPreflightFindsEverythingAtOnce(t *testing.T) {
 	s := testSite(t)
-	needs := Needs{Site: s, Platforms: []string{"linux/amd64"}, DepotMissing: map[string]int64{"cp1": 1 << 30}, Now: time.Now(),
+	needs := Needs{Site: s, Platforms: []string{"linux/amd64"}, DepotMissing: map[string]int64{"cp1": 1 << 30}, Now: time.Now(), BalancerPorts: []int{5443, 443}, NodePorts: []int{30003},
 		Systems: []*manifest.Distribution{{DistributionSpec: manifest.DistributionSpec{ID: "debian-12", OS: "debian", Versions: []string{"12"}}}}}
 	hosts := func() []*Host {
 		var out []*Host
@@ -137,6 +137,12 @@ func TestPreflightFindsEverythingAtOnce(t *testing.T) {
 		"ports":              {func(h []*Host) { h[0].Facts.Listening[6443] = true }, "cp1", false},
 		"default-route":      {func(h []*Host) { h[2].Facts.DefaultRoute = false }, "w1", false},
 		"dns":                {func(h []*Host) { h[2].Facts.DNSWait = 10 * time.Second }, "w1", false},
+		"dns none":           {func(h []*Host) { h[2].Facts.Nameservers = nil }, "w1", false},
+		"dns silent":         {func(h []*Host) { h[2].Facts.Silent = h[2].Facts.Nameservers }, "w1", false},
+		"dns half":           {func(h []*Host) { h[2].Facts.Silent = h[2].Facts.Nameservers[:1] }, "w1", true},
+		"ports depot":        {func(h []*Host) { h[0].Facts.Listening[5443] = true }, "cp1", false},
+		"ports harbor":       {func(h []*Host) { h[0].Facts.Listening[443] = true }, "cp1", false},
+		"ports node":         {func(h []*Host) { h[2].Facts.Listening[30003] = true }, "w1", false},
 		"clock":              {func(h []*Host) { h[1].Facts.Skew = 10 * time.Minute }, "cp2", false},
 		"machine-id":         {func(h []*Host) { h[1].Facts.MachineID = "cp1" }, "", false},
 		"container-runtimes": {func(h []*Host) { h[1].Facts.Runtimes = []string{"dockerd"} }, "cp2", false},

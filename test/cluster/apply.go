@@ -55,7 +55,7 @@ func (w *world) firstApply(ctx context.Context) (string, error) {
 	saw := fmt.Sprintf("%.0f s to Ready, %.2f times the %.0f s of packages (%.0f), kubeadm (%.0f) and its images (%.0f); promised 1.5; %.0f s in all",
 		t.ready, t.ready/least, least, t.packages, t.kubeadm, t.images, r.took.Seconds())
 	for _, p := range a.Phases {
-		fmt.Printf("   %6.1f s  %s, %d changes\n", p.Seconds, p.Name, p.Changed)
+		fmt.Printf("   %6.1f s  %s, %d changes, from %.1f s\n", p.Seconds, p.Name, p.Changed, p.Began)
 	}
 	if t.kubeadm == 0 || t.packages == 0 || t.ready == 0 {
 		return saw, fmt.Errorf("the times of packages, kubeadm or nodes are not in the result: %s", saw)
@@ -88,18 +88,15 @@ type phaseTimes struct{ packages, kubeadm, images, ready float64 }
 // side by side, and of all until the nodes were Ready.
 func (a applied) times() phaseTimes {
 	var t phaseTimes
-	var sum float64
 	for _, p := range a.Phases {
-		sum += p.Seconds
-		switch p.Name {
-		case "os-packages":
-			t.packages = p.Seconds
-		case "nodes":
-			t.ready = sum
+		if p.Name == "nodes" {
+			t.ready = p.Began + p.Seconds
 		}
 	}
 	for _, task := range a.Tasks {
 		switch {
+		case task.What == "install OS packages":
+			t.packages = max(t.packages, task.Seconds)
 		case strings.HasPrefix(task.What, "kubeadm"):
 			t.kubeadm += task.Seconds
 		case strings.HasPrefix(task.What, "pull and pin"):

@@ -48,6 +48,11 @@ func refusalCases() []refusal {
 		{name: "clock 10 minutes off", code: 20, words: []string{"cp2", "clock"}, host: "cp2", prepare: clockWrapper, restore: "mv /usr/bin/date.lab /usr/bin/date"},
 		{name: "no default route", code: 20, words: []string{"w1", "default route"}, host: "w1",
 			prepare: "ip route del default", restore: "ip route add default via " + hosts.Gateway + " dev host0"},
+		{name: "no name server", code: 20, words: []string{"w1", "resolv.conf", "CoreDNS"}, host: "w1",
+			prepare: "cp /etc/resolv.conf /run/resolv.conf; : >/etc/resolv.conf", restore: "cat /run/resolv.conf >/etc/resolv.conf"},
+		{name: "silent name server", code: 20, words: []string{"w1", "resolv.conf", "127.0.0.9"}, host: "w1",
+			prepare: "cp /etc/resolv.conf /run/resolv.conf; echo 'nameserver 127.0.0.9' >/etc/resolv.conf; systemd-run -q --unit=silent systemd-socket-activate -d -l 127.0.0.9:53 sleep infinity; sleep 0.5",
+			restore: "systemctl stop silent; cat /run/resolv.conf >/etc/resolv.conf"},
 		{name: "disk too small", code: 20, words: []string{"small", "/var/lib"}, site: func(_ *world, s site) (site, error) {
 			return s.with(siteHost{name: "small", addr: "10.77.0.60", roles: "worker"}), nil
 		}},

@@ -142,9 +142,9 @@ type applied struct {
 	Changed int
 	Seconds float64
 	Phases  []struct {
-		Name    string
-		Seconds float64
-		Changed int
+		Name           string
+		Began, Seconds float64
+		Changed        int
 	}
 	Tasks []struct {
 		Phase, Host, What string
