@@ -25,16 +25,16 @@ import (
 const harborID = "harbor"
 
 // networkPhase deploys the pod network: the boot-critical components that have
-// steps. It begins beside the joins: nodes become ready by it.
+// steps. It does not begin beside the joins: on a node whose kube-proxy has just
+// started, a network that asks for the API at its service address waits half a minute
+// for an answer that was lost, and the node is Ready meanwhile.
 //
 // INPUTS: an API server; charts and manifests of the bundles. OUTPUTS: objects of
 // the cluster, and naru's record of them there. Rerunning is safe: each step is
 // compared with what the cluster has and left alone where nothing differs; a step
 // that was cut off while it waited is waited for again.
 func networkPhase() phase.Phase[*Cluster] {
-	p := stackPhase("network", "deploy the pod network", (*Cluster).networkComponents)
-	p.After = []string{"control-plane"}
-	return p
+	return stackPhase("network", "deploy the pod network", (*Cluster).networkComponents)
 }
 
 // storagePhase deploys what Harbor requires, beside the network.
