@@ -32,7 +32,7 @@ func (f *siteFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.state, "state", install.DefaultState, "folder of this machine for the site key, the journal, reports and what was verified")
 	fl.BoolVar(&f.unscanned, "allow-unscanned", false, "take a bundle that was built without a scan, as allowUnscanned of the site file")
-	fl.IntVarP(&f.jobs, "jobs", "j", 16, "hosts worked on at a time")
+	fl.IntVarP(&f.jobs, "jobs", "j", 16, "hosts that a phase works on at a time; with 1 phases follow each other as well")
 	_ = cmd.MarkFlagDirname("state")
 }
 
@@ -91,7 +91,7 @@ The phases, in order:
 func phaseList() string {
 	out := ""
 	for _, p := range install.Phases() {
-		out += fmt.Sprintf("  %-14s %s\n", p.Name, p.Title)
+		out += fmt.Sprintf("  %-18s %s\n", p.Name, p.Title)
 	}
 	return out
 }
