@@ -97,34 +97,6 @@ func (c *Cluster) preflight(ctx context.Context) error {
 	return nil
 }
 
-// otherKubernetes finds the nodes that run another version of Kubernetes than the
-// bundles bring. Upgrading a node has an order of its own, which apply does not
-// follow: deploying the newer charts onto the older cluster would be half of it.
-func (c *Cluster) otherKubernetes(ctx context.Context) ([]bootstrap.Finding, error) {
-	var out []bootstrap.Finding
-	for _, h := range c.nodes() {
-		have, err := c.kubeletVersion(ctx, h)
-		if err != nil {
-			return nil, err
-		}
-		if f, differs := versionFinding(h.Name, have, c.Set.Kubernetes); differs {
-			out = append(out, f)
-		}
-	}
-	return out, nil
-}
-
-// versionFinding compares what a host runs, "" for nothing, with what is brought.
-func versionFinding(host, have, brought string) (bootstrap.Finding, bool) {
-	if have == "" || have == brought {
-		return bootstrap.Finding{}, false
-	}
-	return bootstrap.Finding{
-		Host: host, Check: "kubernetes-version", What: fmt.Sprintf("it runs Kubernetes %s, the bundles bring %s", have, brought),
-		Mend: "this version of install does not upgrade Kubernetes: apply the bundle that brought " + have + ", and push the newer one into the registry meanwhile (install push)",
-	}, true
-}
-
 // checkCarriedFor looks for the files of the architectures that the hosts turned out
 // to have.
 func (c *Cluster) checkCarriedFor(ctx context.Context) error {

@@ -139,7 +139,11 @@ func (w *world) applyAgain(ctx context.Context) (string, error) {
 
 // unchanged applies the site as it is and wants to hear that nothing changed.
 func (w *world) unchanged(ctx context.Context) (result, error) {
-	cmd, err := w.apply(ctx, w.site)
+	return w.unchangedBy(ctx, w.media())
+}
+
+func (w *world) unchangedBy(ctx context.Context, media string) (result, error) {
+	cmd, err := w.applyMedia(ctx, w.site, media)
 	if err != nil {
 		return result{}, err
 	}

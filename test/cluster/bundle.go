@@ -102,6 +102,9 @@ func (w *world) buildBundle(ctx context.Context) (string, error) {
 	if err := w.buildLacking(ctx, args, args[3]); err != nil {
 		return "", fmt.Errorf("building a bundle that lacks an image: %w", err)
 	}
+	if err := w.buildNext(ctx, args, args[3], database); err != nil {
+		return "", fmt.Errorf("building the bundle to upgrade to: %w", err)
+	}
 	var built struct {
 		Images, Files int
 		Volumes       []struct{ Size int64 }

@@ -72,6 +72,7 @@ var steps = []step{
 	{"power", "a control plane loses power and comes back", (*world).cutControlPlane},
 	{"reboot", "all hosts rebooted", (*world).rebootAll},
 	{"depotless", "all but the depot rebooted, the depot off", (*world).rebootWithoutDepot},
+	{"upgrade", "Kubernetes upgraded by a bundle with the next patch release", (*world).upgrade},
 	{"reset", "reset, and the installer killed while it installs again", (*world).resetAndKill},
 	{"single", "one host without a site file", (*world).singleHost},
 	{"egress-end", "still nothing left the segment", (*world).egress},

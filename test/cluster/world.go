@@ -126,11 +126,16 @@ func (w *world) install(ctx context.Context, args ...string) *exec.Cmd {
 
 // apply is install apply of the bundle with a site file.
 func (w *world) apply(ctx context.Context, s site) (*exec.Cmd, error) {
+	return w.applyMedia(ctx, s, w.media())
+}
+
+// applyMedia is install apply of another bundle.
+func (w *world) applyMedia(ctx context.Context, s site, media string) (*exec.Cmd, error) {
 	file, err := w.writeSite(s)
 	if err != nil {
 		return nil, err
 	}
-	return w.install(ctx, "apply", w.media(), "-f", file, "--key", w.pub(), "--state", w.path("operator"), "--progress", "plain", "--output", "json"), nil
+	return w.install(ctx, "apply", media, "-f", file, "--key", w.pub(), "--state", w.path("operator"), "--progress", "plain", "--output", "json"), nil
 }
 
 func (w *world) media() string { return w.path("media") }

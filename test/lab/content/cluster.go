@@ -11,8 +11,12 @@ type Cluster struct {
 	// Assembly is raised when the same inputs are put together in another way.
 	Assembly   int       `json:"assembly"`
 	Kubernetes GoProgram `json:"kubernetes"`
-	Etcd       GoModule  `json:"etcd"`
-	CoreDNS    GoProgram `json:"coredns"`
+	// Next are the same sources stamped as NextVersion, to upgrade to: another patch
+	// release would take as long to compile again.
+	Next        GoProgram `json:"next"`
+	NextVersion string    `json:"nextVersion"`
+	Etcd        GoModule  `json:"etcd"`
+	CoreDNS     GoProgram `json:"coredns"`
 	// CoreDNSTag, EtcdTag and the like are what kubeadm asks for.
 	CoreDNSTag string    `json:"corednsTag"`
 	EtcdTag    string    `json:"etcdTag"`
@@ -71,12 +75,13 @@ func main() { coremain.Run() }
 // hosts runs, in the versions that release 2025.1 has where Go modules and Debian
 // packages give them.
 func ClusterRecipe() Recipe {
-	const kube = "v1.32.13"
+	const kube, next = "v1.32.13", "v1.32.14"
 	amd64 := []string{"amd64"}
 	pause := Default().Pause
 	return Recipe{Pause: pause, Databases: trivydb.Default(), Cluster: &Cluster{
 		Assembly:   clusterAssembly,
-		Kubernetes: kubernetesProgram(kube),
+		Kubernetes: kubernetesProgram(kube, kube),
+		Next:       kubernetesProgram(kube, next), NextVersion: next,
 		Etcd:       GoModule{Module: "go.etcd.io/etcd/server/v3", Version: "v3.5.24", Commands: map[string]string{"etcd": ""}, Arches: amd64},
 		EtcdTag:    "3.5.24-0",
 		CoreDNS:    GoProgram{Module: "github.com/coredns/coredns", Version: "v1.11.3", Main: coreDNSMain, Binary: "coredns", Arch: "amd64"},
@@ -118,7 +123,8 @@ func ClusterRecipe() Recipe {
 	}}
 }
 
-func kubernetesProgram(version string) GoProgram {
+// kubernetesProgram is Kubernetes of a version, which calls itself stamp.
+func kubernetesProgram(version, stamp string) GoProgram {
 	p := GoProgram{
 		Module: "k8s.io/kubernetes", Version: version, Arch: "amd64",
 		Staging: "v0" + version[2:], OlderStaging: "v0.32.2",
@@ -126,9 +132,9 @@ func kubernetesProgram(version string) GoProgram {
 		Older: []string{
 			"k8s.io/cri-client", "k8s.io/csi-translation-lib", "k8s.io/kube-controller-manager", "k8s.io/kube-proxy", "k8s.io/kube-scheduler", "k8s.io/endpointslice",
 		},
-		LDFlags: "-X k8s.io/component-base/version.gitVersion=" + version +
+		LDFlags: "-X k8s.io/component-base/version.gitVersion=" + stamp +
 			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=32" +
-			" -X k8s.io/client-go/pkg/version.gitVersion=" + version,
+			" -X k8s.io/client-go/pkg/version.gitVersion=" + stamp,
 	}
 	for _, cmd := range kubernetesCommands() {
 		p.Packages = append(p.Packages, "k8s.io/kubernetes/cmd/"+cmd)

@@ -22,8 +22,16 @@ import (
 
 // clusterParts are what the images and files of a cluster are put together from.
 type clusterParts struct {
-	kubernetes, etcd, coredns, containerd, cni, flannel, flannelCNI, hello string // folders of binaries
-	network, busybox                                                       layout.Layer
+	kubernetes, next, etcd, coredns, containerd, cni, flannel, flannelCNI, hello string // folders of binaries
+	network, busybox                                                             layout.Layer
+}
+
+// kubernetesBuild is a version of Kubernetes and the folder of its binaries.
+type kubernetesBuild struct{ version, dir string }
+
+// releases are the versions of Kubernetes that the lab carries.
+func (c *Cluster) releases(p *clusterParts) []kubernetesBuild {
+	return []kubernetesBuild{{c.Kubernetes.Version, p.kubernetes}, {c.NextVersion, p.next}}
 }
 
 // buildCluster makes the images, files and charts of a cluster.
@@ -53,6 +61,7 @@ func (b *builder) clusterBinaries(ctx context.Context, c *Cluster, p *clusterPar
 		build func() (string, error)
 	}{
 		{&p.kubernetes, func() (string, error) { return b.program(ctx, &c.Kubernetes) }},
+		{&p.next, func() (string, error) { return b.program(ctx, &c.Next) }},
 		{&p.etcd, func() (string, error) { return b.goBinaries(ctx, &c.Etcd, arch) }},
 		{&p.coredns, func() (string, error) { return b.program(ctx, &c.CoreDNS) }},
 		{&p.containerd, func() (string, error) { return b.goBinaries(ctx, &c.Containerd, arch) }},
@@ -168,8 +177,6 @@ func (b *builder) clusterImages(ctx context.Context, c *Cluster, p *clusterParts
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/usr/local/bin/etcd")}},
 		{ref: "registry.k8s.io/coredns/coredns:" + c.CoreDNSTag, dir: p.coredns, names: one("coredns"),
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/coredns")}},
-		{ref: "registry.k8s.io/kube-proxy:" + c.Kubernetes.Version, dir: p.kubernetes, names: one("kube-proxy"), prefix: "usr/local/bin",
-			config: ocispec.ImageConfig{Env: env}, below: []layout.Layer{p.network}},
 		{ref: "ghcr.io/flannel-io/flannel:" + c.Flannel.Version, dir: p.flannel, names: one("flanneld"), prefix: "opt/bin",
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/opt/bin/flanneld")}, below: []layout.Layer{p.network, p.busybox}},
 		{ref: "ghcr.io/flannel-io/flannel-cni-plugin:" + c.FlannelCNITag, dir: p.flannelCNI, names: one("flannel"),
@@ -177,11 +184,17 @@ func (b *builder) clusterImages(ctx context.Context, c *Cluster, p *clusterParts
 		{ref: "ghcr.io/naru-lab/hello:1.0.0", dir: p.hello, names: one("hello"), prefix: "usr/local/bin",
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/usr/local/bin/hello"), User: "65532:65532"}},
 	}
-	for _, name := range controlPlane() {
+	for _, k := range c.releases(p) {
 		images = append(images, clusterImage{
-			ref: "registry.k8s.io/" + name + ":" + c.Kubernetes.Version, dir: p.kubernetes, names: one(name), prefix: "usr/local/bin",
-			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/usr/local/bin/" + name)},
+			ref: "registry.k8s.io/kube-proxy:" + k.version, dir: k.dir, names: one("kube-proxy"), prefix: "usr/local/bin",
+			config: ocispec.ImageConfig{Env: env}, below: []layout.Layer{p.network},
 		})
+		for _, name := range controlPlane() {
+			images = append(images, clusterImage{
+				ref: "registry.k8s.io/" + name + ":" + k.version, dir: k.dir, names: one(name), prefix: "usr/local/bin",
+				config: ocispec.ImageConfig{Env: env, Entrypoint: one("/usr/local/bin/" + name)},
+			})
+		}
 	}
 	for _, img := range images {
 		if err := ctx.Err(); err != nil {
@@ -217,9 +230,10 @@ func (b *builder) clusterImage(img clusterImage) error {
 // projects publish them at.
 func (b *builder) clusterFiles(ctx context.Context, c *Cluster, p *clusterParts) error {
 	for _, name := range []string{"kubeadm", "kubelet", "kubectl"} {
-		url := "https://dl.k8s.io/release/" + c.Kubernetes.Version + "/bin/linux/amd64/" + name
-		if err := b.plainFile(url, filepath.Join(p.kubernetes, name)); err != nil {
-			return err
+		for _, k := range c.releases(p) {
+			if err := b.plainFile("https://dl.k8s.io/release/"+k.version+"/bin/linux/amd64/"+name, filepath.Join(k.dir, name)); err != nil {
+				return err
+			}
 		}
 	}
 	version := strings.TrimPrefix(c.Containerd.Version, "v")
