@@ -11,9 +11,8 @@ type Cluster struct {
 	// Assembly is raised when the same inputs are put together in another way.
 	Assembly   int       `json:"assembly"`
 	Kubernetes GoProgram `json:"kubernetes"`
-	// Next are the same sources stamped as NextVersion, to upgrade to: another patch
-	// release would take as long to compile again.
-	Next        GoProgram `json:"next"`
+	// NextVersion is what the same programs call themselves a second time, to upgrade to:
+	// a real next release would take as long to compile again. It is as long as the first.
 	NextVersion string    `json:"nextVersion"`
 	Etcd        GoModule  `json:"etcd"`
 	CoreDNS     GoProgram `json:"coredns"`
@@ -80,8 +79,7 @@ func ClusterRecipe() Recipe {
 	pause := Default().Pause
 	return Recipe{Pause: pause, Databases: trivydb.Default(), Cluster: &Cluster{
 		Assembly:   clusterAssembly,
-		Kubernetes: kubernetesProgram(kube, kube),
-		Next:       kubernetesProgram(kube, next), NextVersion: next,
+		Kubernetes: kubernetesProgram(kube), NextVersion: next,
 		Etcd:       GoModule{Module: "go.etcd.io/etcd/server/v3", Version: "v3.5.24", Commands: map[string]string{"etcd": ""}, Arches: amd64},
 		EtcdTag:    "3.5.24-0",
 		CoreDNS:    GoProgram{Module: "github.com/coredns/coredns", Version: "v1.11.3", Main: coreDNSMain, Binary: "coredns", Arch: "amd64"},
@@ -123,8 +121,7 @@ func ClusterRecipe() Recipe {
 	}}
 }
 
-// kubernetesProgram is Kubernetes of a version, which calls itself stamp.
-func kubernetesProgram(version, stamp string) GoProgram {
+func kubernetesProgram(version string) GoProgram {
 	p := GoProgram{
 		Module: "k8s.io/kubernetes", Version: version, Arch: "amd64",
 		Staging: "v0" + version[2:], OlderStaging: "v0.32.2",
@@ -132,9 +129,9 @@ func kubernetesProgram(version, stamp string) GoProgram {
 		Older: []string{
 			"k8s.io/cri-client", "k8s.io/csi-translation-lib", "k8s.io/kube-controller-manager", "k8s.io/kube-proxy", "k8s.io/kube-scheduler", "k8s.io/endpointslice",
 		},
-		LDFlags: "-X k8s.io/component-base/version.gitVersion=" + stamp +
+		LDFlags: "-X k8s.io/component-base/version.gitVersion=" + version +
 			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=32" +
-			" -X k8s.io/client-go/pkg/version.gitVersion=" + stamp,
+			" -X k8s.io/client-go/pkg/version.gitVersion=" + version,
 	}
 	for _, cmd := range kubernetesCommands() {
 		p.Packages = append(p.Packages, "k8s.io/kubernetes/cmd/"+cmd)

@@ -49,7 +49,7 @@ func TestGoMod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := kubernetesProgram("v1.32.13", "v1.32.13")
+	p := kubernetesProgram("v1.32.13")
 	got := p.goMod(&m)
 	for _, line := range []string{
 		"require k8s.io/kubernetes v1.32.13\n", "require k8s.io/api v0.32.13\n", "require k8s.io/kube-proxy v0.32.2\n", "require example.org/x v1.0.0\n",

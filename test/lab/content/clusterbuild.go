@@ -61,7 +61,7 @@ func (b *builder) clusterBinaries(ctx context.Context, c *Cluster, p *clusterPar
 		build func() (string, error)
 	}{
 		{&p.kubernetes, func() (string, error) { return b.program(ctx, &c.Kubernetes) }},
-		{&p.next, func() (string, error) { return b.program(ctx, &c.Next) }},
+		{&p.next, func() (string, error) { return b.renamed(p.kubernetes, c.Kubernetes.Version, c.NextVersion) }},
 		{&p.etcd, func() (string, error) { return b.goBinaries(ctx, &c.Etcd, arch) }},
 		{&p.coredns, func() (string, error) { return b.program(ctx, &c.CoreDNS) }},
 		{&p.containerd, func() (string, error) { return b.goBinaries(ctx, &c.Containerd, arch) }},
