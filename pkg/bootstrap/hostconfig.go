@@ -186,6 +186,6 @@ for u in "$@"; do
   s=$(systemctl is-enabled "$u" 2>/dev/null || true)
   case $s in masked|masked-runtime|""|not-found) ;; *) m="$m $u";; esac
 done
-[ -z "$m" ] || systemctl mask -q --now $m`, timers...)
+[ -z "$m" ] || { systemctl stop $m; systemctl mask -q $m; }`, timers...)
 	return err
 }
