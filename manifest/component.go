@@ -47,6 +47,9 @@ type ComponentSpec struct {
 	// BootCritical marks what must start when depot and Harbor are down: its images
 	// are pulled to every node and pinned there.
 	BootCritical bool `yaml:"bootCritical,omitempty"`
+	// StorageClasses are those that the component makes. Harbor is deployed after the
+	// one that makes the site's.
+	StorageClasses []string `yaml:"storageClasses,omitempty"`
 	// Secrets are generated once per site, for the templates of Steps.
 	Secrets []Secret `yaml:"secrets,omitempty"`
 	// Steps install the component, in order.

@@ -139,10 +139,25 @@ func (c *Cluster) waitHarbor(ctx context.Context, limit time.Duration) error {
 		}
 		return false, nil
 	})
-	if err == nil || ctx.Err() != nil || hopeless(err) {
+	if err == nil || ctx.Err() != nil {
 		return err
 	}
+	if hopeless(err) {
+		return refusal(login.URL, err)
+	}
 	return fmt.Errorf("waiting for Harbor at %s: %w: %w%s", login.URL, err, last, c.explainHarbor(ctx))
+}
+
+// refusal says what of the site file stands behind an answer that waiting does not change.
+func refusal(url string, err error) error {
+	var version *harbor.VersionError
+	switch {
+	case untrusted(err):
+		return fmt.Errorf("reaching Harbor at %s: %w: harbor.caFile of the site file names who vouches for its certificate", url, err)
+	case errors.Is(err, harbor.ErrUnauthorized), errors.As(err, &version) && version.Version == "":
+		return fmt.Errorf("logging in to Harbor at %s: %w: look at harbor.user and harbor.password of the site file", url, err)
+	}
+	return err
 }
 
 // hopeless tells whether an answer of Harbor does not change by waiting.

@@ -204,3 +204,25 @@ func TestComparedCountsWhatTheSiteKeySigned(t *testing.T) {
 		t.Errorf("an edited one: %v, %v", even, err)
 	}
 }
+
+// TestStorageComesBeforeHarbor: also where Harbor requires none by name, as it works with
+// any.
+func TestStorageComesBeforeHarbor(t *testing.T) {
+	c := harborSite(t, balanced+"storage: {class: ceph-block}\n", true)
+	step := []manifest.Step{{Name: "x"}}
+	c.Components = append(c.Components,
+		&manifest.ComponentSpec{ID: "snapshots", Steps: step},
+		&manifest.ComponentSpec{ID: "ceph", Steps: step, Requires: []string{"snapshots"}, StorageClasses: []string{"ceph-block"}},
+		&manifest.ComponentSpec{ID: "nfs", Steps: step, StorageClasses: []string{"nfs"}})
+	var ids []string
+	for _, s := range c.storageComponents() {
+		ids = append(ids, s.ID)
+	}
+	if !slices.Equal(ids, []string{"snapshots", "ceph"}) {
+		t.Errorf("storage is %v", ids)
+	}
+	c.Site.Harbor.Mode = manifest.HarborNone
+	if list := c.storageComponents(); len(list) != 0 {
+		t.Errorf("without a Harbor: %v", list)
+	}
+}

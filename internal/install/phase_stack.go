@@ -64,7 +64,8 @@ func (c *Cluster) networkComponents() []*manifest.ComponentSpec {
 	return slices.DeleteFunc(withSteps(c.Components), func(s *manifest.ComponentSpec) bool { return !s.BootCritical || s.ID == harborID })
 }
 
-// storageComponents are those that Harbor requires and that are not of the network.
+// storageComponents are those that Harbor requires, and what makes the site's storage
+// class, with all that these require; without those of the network.
 func (c *Cluster) storageComponents() []*manifest.ComponentSpec {
 	need := map[string]bool{}
 	var visit func(id string)
@@ -78,8 +79,13 @@ func (c *Cluster) storageComponents() []*manifest.ComponentSpec {
 			visit(r)
 		}
 	}
-	if c.Site.Harbor.Mode == manifest.HarborInCluster {
+	if c.ownHarbor() != nil {
 		visit(harborID)
+		for _, s := range c.Components {
+			if slices.Contains(s.StorageClasses, c.Site.Storage.Class) {
+				visit(s.ID)
+			}
+		}
 	}
 	network := c.networkComponents()
 	return slices.DeleteFunc(withSteps(c.Components), func(s *manifest.ComponentSpec) bool {
