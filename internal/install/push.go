@@ -66,8 +66,8 @@ func (e *DifferenceError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Push brings bundles into a registry and compares every digest afterwards. It is
-// safe to run again at any time: what the registry has is not sent twice.
+// Push brings bundles into a registry and compares every digest with what that then
+// holds. It is safe to run again at any time: what the registry has is not sent twice.
 func Push(ctx context.Context, o PushOptions) (*PushResult, error) {
 	if err := checkPlain(o.To, o.PlainHTTP); err != nil {
 		return nil, err
@@ -104,11 +104,7 @@ func Push(ctx context.Context, o PushOptions) (*PushResult, error) {
 		return result, nil
 	}
 	o.Progress.Start("push", plan.Bytes)
-	if result.Pushed, err = plan.Execute(ctx); err != nil {
-		return result, err
-	}
-	o.Progress.Start("compare", 0)
-	if result.Check, err = plan.Check(ctx); err != nil {
+	if result.Pushed, result.Check, err = plan.Push(ctx); err != nil {
 		return result, err
 	}
 	if len(result.Check.Findings) > 0 {

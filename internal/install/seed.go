@@ -322,11 +322,7 @@ func projectOf(repository string) string {
 // push sends what Harbor does not have, and compares.
 func (s *seeding) push(ctx context.Context) (err error) {
 	s.Progress.Start("push", s.result.Plan.Bytes)
-	if s.result.Pushed, err = s.result.Plan.Execute(ctx); err != nil {
-		return err
-	}
-	s.Progress.Start("compare", 0)
-	s.check, err = s.result.Plan.Check(ctx)
+	s.result.Pushed, s.check, err = s.result.Plan.Push(ctx)
 	return err
 }
 

@@ -12,6 +12,10 @@ import (
 // up for the registry.
 const mountTries = 3
 
+// maxClaim bounds the blobs that are claimed, in bytes: a registry that never mounts
+// is sent what it has, and that should cost no more than a question.
+const maxClaim = 256 << 10
+
 // blobs knows which repository holds which blob, and brings each into the
 // registry once.
 type blobs struct {
@@ -19,6 +23,7 @@ type blobs struct {
 	endpoint *endpoint
 	uploader *uploader
 	result   *collector
+	heard    *heard
 	// slots bounds open sources.
 	slots chan struct{}
 
@@ -26,6 +31,8 @@ type blobs struct {
 	states map[digest.Digest]*blobState
 	// mounts counts successes, refusals likewise.
 	mounts, refusals int
+	// claimRefused says that the registry does not mount a blob where it is.
+	claimRefused bool
 }
 
 // blobState is what is known of one blob; its fields are guarded by blobs.mu.
@@ -40,9 +47,9 @@ type blobState struct {
 	doubted bool
 }
 
-func newBlobs(p *Plan, e *endpoint, result *collector) *blobs {
+func newBlobs(p *Plan, e *endpoint, result *collector, heard *heard) *blobs {
 	return &blobs{
-		plan: p, endpoint: e, result: result,
+		plan: p, endpoint: e, result: result, heard: heard,
 		uploader: &uploader{endpoint: e, source: p.source, chunk: p.opts.ChunkSize, onBytes: func(n int64) {
 			result.sent(n)
 			p.opts.OnBytes(n)
@@ -78,6 +85,7 @@ func (b *blobs) doubt(repository string, list []ocispec.Descriptor) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, desc := range list {
+		b.heard.noteBlob(repository, desc.Digest, false)
 		s := b.state(desc.Digest)
 		delete(s.in, repository)
 		if s.holder == repository {
@@ -114,10 +122,16 @@ func (b *blobs) ensure(ctx context.Context, repository string, desc ocispec.Desc
 	if from := b.holder(repository, desc.Digest); from != "" {
 		return b.mount(ctx, repository, from, desc)
 	}
+	home := b.home(repository, desc.Digest)
+	if b.claims(desc) {
+		if err := b.claim(ctx, home, desc); err != nil || home == repository {
+			return err
+		}
+		return b.mount(ctx, repository, home, desc)
+	}
 	if held, err := b.probe(ctx, repository, desc); held || err != nil {
 		return err
 	}
-	home := b.home(repository, desc.Digest)
 	if home == repository {
 		return b.upload(ctx, repository, desc, nil)
 	}
@@ -131,6 +145,38 @@ func (b *blobs) ensure(ctx context.Context, repository string, desc ocispec.Desc
 		}
 	}
 	return b.mount(ctx, repository, home, desc)
+}
+
+// claims tells whether a blob is one to be claimed, and the registry one where that is
+// worth a try.
+func (b *blobs) claims(desc ocispec.Descriptor) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.state(desc.Digest)
+	return desc.Size <= maxClaim && !s.doubted && !b.claimRefused && (b.mounts > 0 || b.refusals < mountTries)
+}
+
+// claim brings a blob into a repository with one question less: it asks for the blob
+// to be mounted from where it is to be. The registry mounts what it has, and begins an
+// upload of what it has not.
+func (b *blobs) claim(ctx context.Context, repository string, desc ocispec.Descriptor) error {
+	mounted, session, err := b.uploader.mount(ctx, repository, repository, desc.Digest)
+	switch {
+	case err != nil:
+		return err
+	case mounted:
+		b.done(repository, desc, OutcomePresent, "")
+		return nil
+	case session == nil:
+		b.mu.Lock()
+		b.claimRefused = true
+		b.refusals++
+		b.mu.Unlock()
+		if held, err := b.probe(ctx, repository, desc); held || err != nil {
+			return err
+		}
+	}
+	return b.upload(ctx, repository, desc, session)
 }
 
 // holder is a repository to mount from, "" when there is none or mounting is
@@ -162,6 +208,7 @@ func (b *blobs) probe(ctx context.Context, repository string, desc ocispec.Descr
 	held, err := b.endpoint.headBlob(ctx, repository, desc.Digest)
 	if held {
 		b.done(repository, desc, OutcomePresent, "")
+		b.heard.noteBlob(repository, desc.Digest, true)
 	}
 	return held, err
 }

@@ -69,29 +69,23 @@ type Finding struct {
 // holds, by HEAD. It changes nothing. Findings are not an error; an error is an
 // *Error and means that the registry could not be asked.
 func (p *Plan) Check(ctx context.Context) (*Report, error) {
-	c := &checker{
-		run:    newRun(p),
-		report: &Report{Base: p.Base, Findings: []Finding{}, Mappings: []Mapping{}, Orphans: []Orphan{}, Compared: []Compared{}},
-		asked:  map[string]*inquiry{},
-	}
+	c := newChecker(newRun(p))
 	if err := c.run.endpoint.ping(ctx); err != nil {
 		return nil, err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.opts.Jobs)
+	all := make(chan *Artifact, len(p.Artifacts))
 	for _, a := range p.Artifacts {
-		g.Go(func() error { return withRef(c.artifact(ctx, a), a.Ref) })
+		all <- a
+	}
+	close(all)
+	g, ctx := errgroup.WithContext(ctx)
+	for range p.opts.Jobs {
+		g.Go(func() error { return c.artifacts(ctx, all) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(c.report.Findings, func(a, b Finding) int {
-		return strings.Compare(a.Ref+a.Kind+string(a.Want), b.Ref+b.Kind+string(b.Want))
-	})
-	c.report.settle()
-	slices.SortFunc(c.report.Mappings, func(a, b Mapping) int { return strings.Compare(a.Ref, b.Ref) })
-	slices.SortFunc(c.report.Orphans, func(a, b Orphan) int { return strings.Compare(a.Ref, b.Ref) })
-	return c.report, nil
+	return c.finish(), nil
 }
 
 // settle marks what findings and orphans speak of, and sorts.
@@ -122,6 +116,23 @@ type checker struct {
 	asked  map[string]*inquiry
 }
 
+func newChecker(r *run) *checker {
+	report := &Report{Base: r.plan.Base, Findings: []Finding{}, Mappings: []Mapping{}, Orphans: []Orphan{}, Compared: []Compared{}}
+	return &checker{run: r, report: report, asked: map[string]*inquiry{}}
+}
+
+// finish lays out the report once all artifacts were compared.
+func (c *checker) finish() *Report {
+	r := c.report
+	slices.SortFunc(r.Findings, func(a, b Finding) int {
+		return strings.Compare(a.Ref+a.Kind+string(a.Want), b.Ref+b.Kind+string(b.Want))
+	})
+	r.settle()
+	slices.SortFunc(r.Mappings, func(a, b Mapping) int { return strings.Compare(a.Ref, b.Ref) })
+	slices.SortFunc(r.Orphans, func(a, b Orphan) int { return strings.Compare(a.Ref, b.Ref) })
+	return r
+}
+
 // inquiry is the answer to one question.
 type inquiry struct {
 	once sync.Once
@@ -129,8 +140,37 @@ type inquiry struct {
 	err  error
 }
 
+// artifacts compares those that come, until no more do.
+func (c *checker) artifacts(ctx context.Context, list <-chan *Artifact) error {
+	for a := range list {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.artifact(ctx, a); err != nil {
+			return withRef(err, a.Ref)
+		}
+	}
+	return nil
+}
+
+// reference is what the registry has under a tag or digest, unless it said so before.
+func (c *checker) reference(ctx context.Context, repository, reference string) (digest.Digest, error) {
+	if d := c.run.heard.manifest(repository, reference); d != "" {
+		return d, nil
+	}
+	return c.run.headManifest(ctx, repository, reference)
+}
+
+// blob tells whether a repository has a blob, unless the registry said so before.
+func (c *checker) blob(ctx context.Context, repository string, d digest.Digest) (bool, error) {
+	if c.run.heard.blob(repository, d) {
+		return true, nil
+	}
+	return c.run.endpoint.headBlob(ctx, repository, d)
+}
+
 func (c *checker) artifact(ctx context.Context, a *Artifact) error {
-	got, err := c.run.endpoint.headManifest(ctx, a.Repository, a.reference())
+	got, err := c.reference(ctx, a.Repository, a.reference())
 	if err != nil {
 		return err
 	}
@@ -223,14 +263,14 @@ func (c *checker) manifest(ctx context.Context, a *Artifact, m *Manifest, tagged
 		if m.Descriptor.Digest == tagged {
 			return true, nil
 		}
-		d, err := c.run.endpoint.headManifest(ctx, a.Repository, m.Descriptor.Digest.String())
+		d, err := c.reference(ctx, a.Repository, m.Descriptor.Digest.String())
 		return d == m.Descriptor.Digest, err
 	})
 	for _, b := range m.Blobs {
 		if err != nil {
 			return err
 		}
-		err = ask(FindingBlob, b.Digest, func() (bool, error) { return c.run.endpoint.headBlob(ctx, a.Repository, b.Digest) })
+		err = ask(FindingBlob, b.Digest, func() (bool, error) { return c.blob(ctx, a.Repository, b.Digest) })
 	}
 	return err
 }

@@ -16,7 +16,17 @@
 // before referrers, the tag last: a run that is cut short leaves no tag on
 // something incomplete, and the next run finds what is there by HEAD. A blob that
 // several repositories need is uploaded once, to the first of them in the plan,
-// and mounted into the others.
+// and mounted into the others. Small blobs are not asked for first: the registry is
+// told to mount them from where they are to be, and begins an upload where it cannot.
+//
+// # Comparing
+//
+// The comparison asks for every tag, manifest and blob by HEAD, once. In a Push an
+// answer that the registry gave before counts, as long as nothing was sent there since:
+// a run with nothing to do asks for each tag and each blob of each repository one time.
+// What was uploaded or mounted is asked for after that, since a registry that took
+// something need not have it. A tag that is there vouches for its manifest, by the
+// digest, and for nothing below it.
 //
 // # Sparse indexes
 //

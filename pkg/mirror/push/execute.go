@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,95 +12,10 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// Execute pushes the plan. It stops at the first error, which is an *Error, with
-// everything under way cancelled; the result then says what was done until then.
-// Running it again goes on from there.
-func (p *Plan) Execute(ctx context.Context) (*Result, error) {
-	r := newRun(p)
-	missing, err := r.probe(ctx)
-	for len(missing) > 0 && err == nil {
-		level := missing[0].level
-		n := slices.IndexFunc(missing, func(a *Artifact) bool { return a.level != level })
-		if n < 0 {
-			n = len(missing)
-		}
-		err = r.pushAll(ctx, missing[:n])
-		missing = missing[n:]
-	}
-	return r.result.finish(p), err
-}
-
-// run is one execution of a plan.
-type run struct {
-	plan     *Plan
-	endpoint *endpoint
-	blobs    *blobs
-	result   *collector
-
-	mu sync.Mutex
-	// held are the manifests known to be in the registry, "repository@digest".
-	held map[string]bool
-	// refusesSparse is set once the registry refused a sparse index.
-	refusesSparse bool
-}
-
-func newRun(p *Plan) *run {
-	e := newEndpoint(p.host, p.target, p.opts)
-	result := &collector{}
-	return &run{
-		plan: p, endpoint: e, result: result, held: map[string]bool{},
-		blobs:         newBlobs(p, e, result),
-		refusesSparse: p.opts.SparseIndexes == SparseRefused,
-	}
-}
-
-// probe asks for every artifact at once and returns those that are to be pushed.
-func (r *run) probe(ctx context.Context) ([]*Artifact, error) {
-	if err := r.endpoint.ping(ctx); err != nil {
-		return nil, err
-	}
-	held := make([]bool, len(r.plan.Artifacts))
-	err := r.each(ctx, func(ctx context.Context, i int, a *Artifact) (err error) {
-		held[i], err = r.present(ctx, a)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var missing []*Artifact
-	for i, a := range r.plan.Artifacts {
-		if !held[i] {
-			missing = append(missing, a)
-		}
-	}
-	// By now most subjects are known to be there without a question.
-	return missing, r.each(ctx, func(ctx context.Context, i int, a *Artifact) error {
-		if !held[i] {
-			return nil
-		}
-		return r.noteSubject(ctx, a, OutcomePresent)
-	})
-}
-
-// each calls f for every artifact, some at a time.
-func (r *run) each(ctx context.Context, f func(ctx context.Context, i int, a *Artifact) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.plan.opts.Jobs)
-	for i, a := range r.plan.Artifacts {
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return withRef(f(ctx, i, a), a.Ref)
-		})
-	}
-	return g.Wait()
-}
-
 // present tells whether the registry has the artifact under its tag, or what
 // stands in for it, and takes note of all that this implies.
 func (r *run) present(ctx context.Context, a *Artifact) (bool, error) {
-	d, err := r.endpoint.headManifest(ctx, a.Repository, a.reference())
+	d, err := r.headManifest(ctx, a.Repository, a.reference())
 	if err != nil {
 		return false, err
 	}
@@ -141,7 +55,7 @@ func (r *run) holdsAll(ctx context.Context, repository string, manifests []*Mani
 		if len(m.Absent) > 0 {
 			continue
 		}
-		d, err := r.endpoint.headManifest(ctx, repository, m.Descriptor.Digest.String())
+		d, err := r.headManifest(ctx, repository, m.Descriptor.Digest.String())
 		if err != nil || d != m.Descriptor.Digest {
 			return false, err
 		}
@@ -166,21 +80,6 @@ func (r *run) listed(ctx context.Context, a *Artifact) (found bool, err error) {
 		})
 	})
 	return found, err
-}
-
-// pushAll pushes artifacts that do not wait for each other.
-func (r *run) pushAll(ctx context.Context, list []*Artifact) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.plan.opts.ImageJobs)
-	for _, a := range list {
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return withRef(r.push(ctx, a), a.Ref)
-		})
-	}
-	return g.Wait()
 }
 
 // push brings one artifact into the registry: blobs, then manifests, children
@@ -230,7 +129,7 @@ func (r *run) missing(ctx context.Context, a *Artifact) ([]*Manifest, error) {
 			continue
 		}
 		g.Go(func() error {
-			d, err := r.endpoint.headManifest(ctx, a.Repository, m.Descriptor.Digest.String())
+			d, err := r.headManifest(ctx, a.Repository, m.Descriptor.Digest.String())
 			held[i] = d == m.Descriptor.Digest
 			return err
 		})
@@ -322,6 +221,8 @@ func unknownBlob(err error) bool {
 // if need be uploaded, again. Children of an index need only be waited for.
 func (r *run) putManifest(ctx context.Context, a *Artifact, m *Manifest, data []byte, reference string) error {
 	repo := r.endpoint.repository(a.Repository)
+	r.heard.noteManifest(a.Repository, reference, "")
+	r.heard.noteManifest(a.Repository, m.Descriptor.Digest.String(), "")
 	for attempt := 1; ; attempt++ {
 		err := r.endpoint.retry(ctx, "pushing manifest", a.Repository, m.Descriptor.Digest, func() error {
 			return redactError(repo.PushReference(ctx, m.Descriptor, bytes.NewReader(data), reference))
@@ -349,7 +250,7 @@ func (r *run) putFallback(ctx context.Context, a *Artifact) error {
 		return nil
 	}
 	// A tag that has it already is not set again: it may be immutable.
-	got, err := r.endpoint.headManifest(ctx, a.Repository, a.Tag)
+	got, err := r.headManifest(ctx, a.Repository, a.Tag)
 	if err != nil {
 		return err
 	}
@@ -407,7 +308,7 @@ func (r *run) holds(ctx context.Context, repository string, d digest.Digest) (bo
 	if r.isHeld(repository, d) {
 		return true, nil
 	}
-	got, err := r.endpoint.headManifest(ctx, repository, d.String())
+	got, err := r.headManifest(ctx, repository, d.String())
 	if err != nil || got != d {
 		return false, err
 	}

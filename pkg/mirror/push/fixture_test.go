@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -251,19 +252,23 @@ func plan(t *testing.T, target Target, opts Options, contents ...*bundle) *Plan 
 	return p
 }
 
-// push executes a plan and checks that nothing is missing then.
+// push pushes a plan and checks that nothing is missing then. What was found during the
+// push has to be what a check of its own finds after it.
 func push(t *testing.T, p *Plan) *Result {
 	t.Helper()
-	result, err := p.Execute(t.Context())
+	result, during, err := p.Push(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := p.Check(t.Context())
+	if len(during.Findings) > 0 {
+		t.Fatalf("after the push: %+v", during.Findings)
+	}
+	after, err := p.Check(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Findings) > 0 {
-		t.Fatalf("after the push: %+v", report.Findings)
+	if diff := cmp.Diff(after, during); diff != "" {
+		t.Errorf("compared during the push, and after it:\n%s", diff)
 	}
 	return result
 }

@@ -26,7 +26,7 @@ func (p *Plan) Pending(ctx context.Context) ([]Pending, error) {
 	}
 	got := make([]digest.Digest, len(p.Artifacts))
 	err := r.each(ctx, func(ctx context.Context, i int, a *Artifact) (err error) {
-		got[i], err = r.endpoint.headManifest(ctx, a.Repository, a.reference())
+		got[i], err = r.headManifest(ctx, a.Repository, a.reference())
 		return err
 	})
 	if err != nil {

@@ -66,6 +66,10 @@ type Artifact struct {
 	Fallback *Fallback `json:"fallback,omitempty"`
 
 	level int // referrers come after what has a lower level
+	// after is the artifact that holds the subject; nil for none.
+	after *Artifact
+	// brings are the bytes of the blobs that no artifact before it needs.
+	brings int64
 }
 
 // reference is the tag, or the digest where there is no tag.
@@ -324,6 +328,11 @@ func (p *planner) order() {
 			break
 		}
 	}
+	for _, a := range p.plan.Artifacts {
+		if subject := holder[a.Repository+"@"+a.Subject.String()]; subject != nil && subject.level < a.level {
+			a.after = subject
+		}
+	}
 	slices.SortStableFunc(p.plan.Artifacts, func(a, b *Artifact) int { return a.level - b.level })
 }
 
@@ -336,6 +345,7 @@ func (p *Plan) count() {
 					p.homes[b.Digest] = a.Repository
 					p.Blobs++
 					p.Bytes += b.Size
+					a.brings += b.Size
 				}
 			}
 		}
