@@ -80,17 +80,16 @@ func best(t *testing.T, name string, args ...string) result {
 	return fastest
 }
 
-// A rerun with nothing to do ends within two seconds for 300 artifacts. A signed image
-// is two of them: itself and its signature.
+// A rerun with nothing to do ends within two seconds for 300 images. With their
+// signatures they are 600 artifacts, and some 3,000 tags, manifests and blobs that the
+// registry is asked for: what that takes is mostly the registry's.
 func TestRerunIsFast(t *testing.T) {
-	const limit = 2 * time.Second
-	shape := workload.Small()
-	shape.Images = 150
-	n := newLoad(t, shape)
+	const limit, images = 2 * time.Second, 300
+	n := newLoad(t, workload.Small())
 	var b built
 	okJSON(t, &b, "bundle", n.args...)
-	if !b.UpToDate || b.Images < 150 {
-		t.Fatalf("%d images, up to date %v: this is no rerun of 150", b.Images, b.UpToDate)
+	if !b.UpToDate || b.Images < images {
+		t.Fatalf("%d images, up to date %v: this is no rerun of %d", b.Images, b.UpToDate, images)
 	}
 	w.up.ResetRequests()
 	again := best(t, "bundle", n.args...)
@@ -111,13 +110,13 @@ func TestRerunIsFast(t *testing.T) {
 	if p.Push.Blobs.Uploaded > 0 {
 		t.Errorf("the second push uploaded %d blobs", p.Push.Blobs.Uploaded)
 	}
-	if len(p.Push.Skipped) < 300 || p.Check.Checked < 600 {
-		t.Errorf("the second push skipped %d artifacts and compared %d digests, want 300 and their tags and manifests", len(p.Push.Skipped), p.Check.Checked)
+	if len(p.Push.Skipped) < 2*images || p.Check.Checked < 10*images {
+		t.Errorf("the second push skipped %d artifacts and compared %d digests, want %d and all that is below them", len(p.Push.Skipped), p.Check.Checked, 2*images)
 	}
 	pushed := best(t, "install", n.push(registry)...)
 
-	t.Logf("150 images: bundle build %.2f s, again %.2f s (%.2f s of CPU); install push %.2f s, again %.2f s (%.2f s of CPU) with %d digests compared",
-		n.first.took.Seconds(), again.took.Seconds(), again.cpu.Seconds(), full.took.Seconds(), pushed.took.Seconds(), pushed.cpu.Seconds(), p.Check.Checked)
+	t.Logf("%d images: bundle build %.2f s, again %.2f s (%.2f s of CPU); install push %.2f s, again %.2f s (%.2f s of CPU) with %d digests compared",
+		images, n.first.took.Seconds(), again.took.Seconds(), again.cpu.Seconds(), full.took.Seconds(), pushed.took.Seconds(), pushed.cpu.Seconds(), p.Check.Checked)
 	if again.took > limit || pushed.took > limit {
 		t.Errorf("a rerun takes longer than %s", limit)
 	}
