@@ -124,18 +124,27 @@ func (c *Cluster) putTools(ctx context.Context, h *bootstrap.Host, names ...stri
 	return err
 }
 
-// kubeadmUpgradeScript runs kubeadm upgrade with the words given, alone on its host. It
-// goes on when nobody listens any more.
+// kubeadmUpgradeScript runs kubeadm upgrade with the words given, alone on its host, and
+// ends with its code. It goes on when nobody listens any more.
 const kubeadmUpgradeScript = `install -d -m 0755 /run/naru
 exec 9>/run/naru/kubeadm.lock
 flock -w 840 9
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 trap '' HUP PIPE
 umask 077
-if ! kubeadm upgrade "$@" >/run/naru/kubeadm.log 2>&1 9>&-; then
-  tail -c 3000 /run/naru/kubeadm.log >&2
-  exit 1
-fi`
+r=0
+kubeadm upgrade "$@" >/run/naru/kubeadm.log 2>&1 9>&- || r=$?
+[ $r = 0 ] || tail -c 3000 /run/naru/kubeadm.log >&2
+exit $r`
+
+// kubeadm ends with exitPreflight when its own checks failed, and nothing was changed.
+// One of them gives a pod 15 seconds to run, which a busy cluster may miss: they are
+// tried upgradeTries times.
+const (
+	exitPreflight = 2
+	upgradeTries  = 4
+	upgradePause  = 20 * time.Second
+)
 
 // kubeadmUpgrade upgrades what kubeadm keeps: on the first control plane that of the
 // cluster, on the others that of the host.
@@ -147,10 +156,31 @@ func (c *Cluster) kubeadmUpgrade(ctx context.Context, h *bootstrap.Host) error {
 	if ignore := c.Site.Kubernetes.IgnorePreflight; len(ignore) > 0 {
 		words = append(words, "--ignore-preflight-errors="+strings.Join(ignore, ","))
 	}
-	if _, err := h.Script(ctx, kubeadmUpgradeScript, words...); err != nil {
+	err := c.tryUpgrade(ctx, h, words)
+	if err != nil {
 		return fmt.Errorf("%w\n%s\n%s", redacted(err), h.Journal(ctx, "kubelet"), c.containers(ctx, h))
 	}
 	return nil
+}
+
+// tryUpgrade runs kubeadm upgrade, again where its checks failed.
+func (c *Cluster) tryUpgrade(ctx context.Context, h *bootstrap.Host, words []string) error {
+	wctx, cancel := context.WithTimeout(ctx, upgradeTries*upgradePause)
+	defer cancel()
+	var last error
+	err := poll(wctx, upgradePause, func(context.Context) (bool, error) {
+		_, last = h.Script(ctx, kubeadmUpgradeScript, words...)
+		var exit *bootstrap.ExitError
+		if errors.As(last, &exit) && exit.Code == exitPreflight {
+			c.Progress.Note(line(h.Name, "kubeadm's checks failed, they are tried again: "+bootstrap.Redact(exit.Output)))
+			return false, nil
+		}
+		return true, last
+	})
+	if last != nil {
+		return last
+	}
+	return err
 }
 
 // vacate moves a node's pods elsewhere, where there is an elsewhere. Pods that nobody
