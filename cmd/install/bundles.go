@@ -16,7 +16,7 @@ func newBundles() *cobra.Command {
 		Use:   "bundles",
 		Short: "List, add and remove bundles on a site's depots",
 	}
-	cmd.AddCommand(newBundlesList(), newBundlesAdd(), newBundlesPrune())
+	cmd.AddCommand(newBundlesList(), newBundlesAdd(), newBundlesPrune(), newBundlesTrust())
 	return cmd
 }
 

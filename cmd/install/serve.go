@@ -69,19 +69,22 @@ trust its ca.crt, copied out of there (a folder with the key in it is none for c
 }
 
 func runServe(ctx context.Context, o serveOptions, paths []string, stdout, stderr io.Writer) (err error) {
+	var carried []string
 	if o.bundles != "" {
-		carried, err := install.CarriedBundles(o.bundles)
-		if err != nil {
+		if carried, err = install.CarriedBundles(o.bundles); err != nil {
 			return err
 		}
-		paths = append(paths, carried...)
 	}
-	if len(paths) == 0 {
+	if len(paths)+len(carried) == 0 {
 		return cli.Usagef("nothing to serve: name a bundle, or a folder of bundles with --bundles")
 	}
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
 	opts := install.ServeOptions{
+		Carried: carried,
+		OnRefused: func(dir string, err error) {
+			_, _ = fmt.Fprintf(stderr, "WARNING: %s is not served: %v\n", dir, err)
+		},
 		AllowUnscanned: o.unscanned,
 		Intake:         o.trust.Options(paths, stderr),
 		Listen:         o.listen,

@@ -25,6 +25,7 @@ import (
 	"naru/pkg/bootstrap/certsd"
 	"naru/pkg/harbor"
 	"naru/pkg/mirror/remote"
+	"naru/pkg/sign"
 	"naru/pkg/sign/verify"
 	lab "naru/test/lab/harbor"
 	"naru/test/lab/layout"
@@ -52,6 +53,12 @@ const appRef = "ghcr.io/naru/app:1.0"
 // newBundle builds an unsigned bundle of appRef; variant makes its content another.
 func newBundle(t *testing.T, variant string) string {
 	t.Helper()
+	return newSignedBundle(t, variant, nil)
+}
+
+// newSignedBundle is newBundle, signed unless signer is nil.
+func newSignedBundle(t *testing.T, variant string, signer *sign.Signer) string {
+	t.Helper()
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	w := must(layout.NewWriter(t.TempDir()))(t)
 	var children []ocispec.Descriptor
@@ -70,8 +77,11 @@ func newBundle(t *testing.T, variant string) string {
 	ok(t, up.Add(t.Context(), l))
 	content := filepath.Join(t.TempDir(), "content.yaml")
 	ok(t, os.WriteFile(content, []byte("apiVersion: naru/v1\nkind: Content\nname: small\nplatforms: [linux/amd64]\nimages: [{ref: '"+appRef+"'}]\n"), 0o600))
-	o := build.Options{ContentFiles: []string{content}, CacheDir: t.TempDir(), OutDir: filepath.Join(t.TempDir(), "medium"), Unsigned: true,
+	o := build.Options{ContentFiles: []string{content}, CacheDir: t.TempDir(), OutDir: filepath.Join(t.TempDir(), "medium"), Unsigned: signer == nil,
 		Remote: remote.Options{CAFiles: []string{up.CAFile()}, Credentials: credentials.NewMemoryStore()}}
+	if signer != nil {
+		o.Signer = signer
+	}
 	for _, s := range up.RegistryMap() {
 		o.Remote.Map = append(o.Remote.Map, must(remote.ParseMapping(s))(t))
 	}

@@ -30,6 +30,8 @@ const (
 	depotCert   = "/etc/naru/depot/tls.crt"
 	depotKey    = "/etc/naru/depot/tls.key"
 	depotUnit   = "naru-depot.service"
+	// depotUnitPath is the unit's file.
+	depotUnitPath = "/etc/systemd/system/" + depotUnit
 	// completeName marks the folder of a bundle whose volumes are all there.
 	completeName = ".complete"
 )
@@ -197,7 +199,11 @@ func fileSum(path string) (_ string, err error) {
 func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
 	names := c.depotNames(h)
 	needed := func(ctx context.Context) ([]bootstrap.File, error) {
-		files, err := c.depotFiles()
+		accepts, err := c.acceptedBefore(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		files, err := c.depotFiles(accepts)
 		if err != nil {
 			return nil, err
 		}
@@ -284,39 +290,17 @@ func (c *Cluster) depotNames(h *bootstrap.Host) []string {
 }
 
 // depotFiles are those of the service that do not differ from run to run.
-func (c *Cluster) depotFiles() ([]bootstrap.File, error) {
+func (c *Cluster) depotFiles(before accepts) ([]bootstrap.File, error) {
 	sum, err := fileSum(c.Program)
 	if err != nil {
 		return nil, err
 	}
 	files := []bootstrap.File{
 		{Path: programPath, Mode: "0755", SHA256: sum, Open: func(context.Context) (io.ReadCloser, error) { return os.Open(c.Program) }},
-		{Path: "/etc/systemd/system/" + depotUnit, Mode: "0644", Content: c.depotUnit()},
+		{Path: depotUnitPath, Mode: "0644", Content: c.depotUnit(before)},
 	}
 	keys, err := c.trustedKeys()
 	return append(files, keys...), err
-}
-
-// trustedKeys are the public keys that the bundles were opened with.
-func (c *Cluster) trustedKeys() ([]bootstrap.File, error) {
-	paths := append([]string(nil), c.Intake.Keys...)
-	if c.Intake.TrustDir != "" {
-		more, err := filepath.Glob(filepath.Join(c.Intake.TrustDir, "*.pub"))
-		if err != nil {
-			return nil, fmt.Errorf("listing the trust folder: %w", err)
-		}
-		paths = append(paths, more...)
-	}
-	var out []bootstrap.File
-	for _, p := range paths {
-		data, err := os.ReadFile(p)
-		if err != nil {
-			return nil, fmt.Errorf("reading a trusted key: %w", err)
-		}
-		sum := sha256.Sum256(data)
-		out = append(out, bootstrap.File{Path: path.Join(trustPath, hex.EncodeToString(sum[:8])+".pub"), Mode: "0644", Content: data})
-	}
-	return out, nil
 }
 
 func (c *Cluster) depotPair(names []string) ([]bootstrap.File, error) {
@@ -327,13 +311,13 @@ func (c *Cluster) depotPair(names []string) ([]bootstrap.File, error) {
 	return []bootstrap.File{{Path: depotKey, Mode: "0600", Content: key}, {Path: depotCert, Mode: "0644", Content: cert}}, nil
 }
 
-func (c *Cluster) depotUnit() []byte {
+func (c *Cluster) depotUnit(before accepts) []byte {
 	verify := "--trust-dir " + trustPath
-	if c.Intake.SkipVerify {
-		verify += " --insecure-skip-verify"
+	if c.Intake.SkipVerify || before.unverified {
+		verify += " " + flagUnverified
 	}
-	if c.Site.AllowUnscanned {
-		verify += " --allow-unscanned"
+	if c.Site.AllowUnscanned || before.unscanned {
+		verify += " " + flagUnscanned
 	}
 	return fmt.Appendf(nil, `# Written by naru.
 [Unit]

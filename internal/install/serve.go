@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -14,11 +15,17 @@ import (
 	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/serve"
+	"naru/pkg/sign/verify"
 )
 
 // ServeOptions are those of Serve.
 type ServeOptions struct {
 	Intake intake.Options
+	// Carried are the folders of a depot, a bundle each. One that nobody trusted signed,
+	// or nobody scanned, is left out and told to OnRefused: it must not end the service
+	// of the others.
+	Carried   []string
+	OnRefused func(dir string, err error)
 	// AllowUnscanned takes bundles that were built without a scan.
 	AllowUnscanned bool
 	// Listen is the address, host:port.
@@ -37,14 +44,11 @@ type ServeOptions struct {
 // Serve serves the union of bundles until ctx ends. Each is opened and its
 // signature verified first; with RecordDir its content as well, once.
 func Serve(ctx context.Context, o ServeOptions) error {
-	bundles, err := intake.OpenAll(ctx, o.Intake)
+	bundles, err := openServed(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer intake.CloseAll(bundles)
-	if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
-		return err
-	}
 	signed, err := intake.WithAllSignatures(ctx, bundles)
 	if err != nil {
 		return err
@@ -56,7 +60,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 			continue
 		}
 		if err := register(ctx, b, o); err != nil {
-			return fmt.Errorf("registering %q: %w", o.Intake.Paths[i], err)
+			return fmt.Errorf("registering bundle %s: %w", b.BundleDigest(), err)
 		}
 	}
 	var server *serve.Server
@@ -86,6 +90,65 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		}
 	}
 	return server.Serve(ctx, ln, o.TLS)
+}
+
+// openServed opens what is served. Nothing left of what was carried is the error of the
+// last bundle refused.
+func openServed(ctx context.Context, o ServeOptions) (_ []*intake.Bundle, err error) {
+	var bundles []*intake.Bundle
+	defer func() {
+		if err != nil {
+			intake.CloseAll(bundles)
+		}
+	}()
+	if len(o.Intake.Paths) > 0 {
+		if bundles, err = intake.OpenAll(ctx, o.Intake); err != nil {
+			return nil, err
+		}
+		if err := intake.CheckAllScanned(bundles, o.AllowUnscanned); err != nil {
+			return nil, err
+		}
+	}
+	var last error
+	for _, dir := range o.Carried {
+		b, err := openCarried(ctx, o, dir)
+		switch {
+		case err != nil && refuses(err):
+			last = fmt.Errorf("opening %q: %w", dir, err)
+			o.OnRefused(dir, err)
+		case err != nil:
+			return nil, fmt.Errorf("opening %q: %w", dir, err)
+		case slices.ContainsFunc(bundles, func(have *intake.Bundle) bool { return have.BundleDigest() == b.BundleDigest() }):
+			_ = b.Close()
+		default:
+			bundles = append(bundles, b)
+		}
+	}
+	if len(bundles) == 0 {
+		return nil, last
+	}
+	return bundles, nil
+}
+
+func openCarried(ctx context.Context, o ServeOptions, dir string) (*intake.Bundle, error) {
+	in := o.Intake
+	in.Paths = []string{dir}
+	b, err := intake.Open(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.CheckScanned(o.AllowUnscanned); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// refuses tells the errors of a bundle that is whole and not to be served.
+func refuses(err error) bool {
+	var revoked *verify.RevokedError
+	var nobody *verify.NoMatchError
+	var unscanned *intake.UnscannedError
+	return errors.As(err, &revoked) || errors.As(err, &nobody) || errors.As(err, &unscanned)
 }
 
 // sized is a bundle that tells the sizes of its blobs.
