@@ -104,7 +104,7 @@ func setNames(file, block string) string {
 // Trivy reads the login for its database from this secret when it starts; the values of
 // the chart name it.
 const (
-	trivySecret = "harbor-trivy-pull"
+	trivySecret = "harbor-trivy-pull" //nolint:gosec // a name
 	trivyPods   = "component=trivy"
 )
 
