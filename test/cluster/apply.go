@@ -52,24 +52,23 @@ func (w *world) firstApply(ctx context.Context) (string, error) {
 	}
 	t := a.times()
 	least := t.packages + t.kubeadm + t.images
-	saw := fmt.Sprintf("%.0f s to Ready, %.2f times the %.0f s of packages (%.0f), kubeadm (%.0f) and its images (%.0f); promised 1.5; %.0f s in all",
-		t.ready, t.ready/least, least, t.packages, t.kubeadm, t.images, r.took.Seconds())
+	saw := fmt.Sprintf("%.0f s to Ready, %.2f times the %.0f s of packages (%.0f), kubeadm (%.0f) and its images (%.0f), %.2f times without the images; promised %.1f; %.0f s in all",
+		t.ready, t.ready/least, least, t.packages, t.kubeadm, t.images, t.ready/(t.packages+t.kubeadm), promised, r.took.Seconds())
 	for _, p := range a.Phases {
 		fmt.Printf("   %6.1f s  %s, %d changes, from %.1f s\n", p.Seconds, p.Name, p.Changed, p.Began)
 	}
 	if t.kubeadm == 0 || t.packages == 0 || t.ready == 0 {
 		return saw, fmt.Errorf("the times of packages, kubeadm or nodes are not in the result: %s", saw)
 	}
-	if t.ready > tolerated*least {
-		return saw, fmt.Errorf("more than %.1f times: %s", tolerated, saw)
+	if t.ready > promised*least {
+		return saw, fmt.Errorf("more than %.1f times: %s", promised, saw)
 	}
 	return saw, nil
 }
 
-// tolerated is what fails the run. The promise is 1.5 and is printed beside what was
-// measured: verifying, simulating packages on every host and carrying the bundle to
-// the depot cost more than that on two shared cores.
-const tolerated = 2.5
+// promised is how many times the time of what no installer can do without an apply may
+// take to nodes that are Ready.
+const promised = 1.5
 
 // fetchCredentials brings the administrator's kubeconfig to this machine.
 func (w *world) fetchCredentials(ctx context.Context) error {
