@@ -104,7 +104,7 @@ func Push(ctx context.Context, o PushOptions) (*PushResult, error) {
 		return result, nil
 	}
 	o.Progress.Start("push", plan.Bytes)
-	if result.Pushed, result.Check, err = plan.Push(ctx); err != nil {
+	if result.Pushed, result.Check, err = plan.Push(ctx, nil); err != nil {
 		return result, err
 	}
 	if len(result.Check.Findings) > 0 {

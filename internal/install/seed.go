@@ -191,6 +191,7 @@ type seeding struct {
 	client   *harbor.Client
 	info     *harbor.Info
 	projects []harbor.Project
+	asked    *push.Asked // what Harbor said before the push; nil when nobody had to know
 	check    *push.Report
 	result   *SeedResult
 }
@@ -291,10 +292,10 @@ func (s *seeding) foresee(ctx context.Context) error {
 	if !limited && len(fixed) == 0 {
 		return nil
 	}
-	pending, err := s.result.Plan.Pending(ctx)
-	if err != nil {
+	if s.asked, err = s.result.Plan.Ask(ctx); err != nil {
 		return err
 	}
+	pending := s.asked.Pending()
 	coming := map[string]int64{}
 	for repository, n := range push.Sizes(pending) {
 		coming[projectOf(repository)] += n
@@ -322,7 +323,7 @@ func projectOf(repository string) string {
 // push sends what Harbor does not have, and compares.
 func (s *seeding) push(ctx context.Context) (err error) {
 	s.Progress.Start("push", s.result.Plan.Bytes)
-	s.result.Pushed, s.check, err = s.result.Plan.Push(ctx)
+	s.result.Pushed, s.check, err = s.result.Plan.Push(ctx, s.asked)
 	return err
 }
 

@@ -153,14 +153,6 @@ func (c *checker) artifacts(ctx context.Context, list <-chan *Artifact) error {
 	return nil
 }
 
-// reference is what the registry has under a tag or digest, unless it said so before.
-func (c *checker) reference(ctx context.Context, repository, reference string) (digest.Digest, error) {
-	if d := c.run.heard.manifest(repository, reference); d != "" {
-		return d, nil
-	}
-	return c.run.headManifest(ctx, repository, reference)
-}
-
 // blob tells whether a repository has a blob, unless the registry said so before.
 func (c *checker) blob(ctx context.Context, repository string, d digest.Digest) (bool, error) {
 	if c.run.heard.blob(repository, d) {
@@ -170,7 +162,7 @@ func (c *checker) blob(ctx context.Context, repository string, d digest.Digest) 
 }
 
 func (c *checker) artifact(ctx context.Context, a *Artifact) error {
-	got, err := c.reference(ctx, a.Repository, a.reference())
+	got, err := c.run.reference(ctx, a.Repository, a.reference())
 	if err != nil {
 		return err
 	}
@@ -263,7 +255,7 @@ func (c *checker) manifest(ctx context.Context, a *Artifact, m *Manifest, tagged
 		if m.Descriptor.Digest == tagged {
 			return true, nil
 		}
-		d, err := c.reference(ctx, a.Repository, m.Descriptor.Digest.String())
+		d, err := c.run.reference(ctx, a.Repository, m.Descriptor.Digest.String())
 		return d == m.Descriptor.Digest, err
 	})
 	for _, b := range m.Blobs {

@@ -15,7 +15,7 @@ import (
 // present tells whether the registry has the artifact under its tag, or what
 // stands in for it, and takes note of all that this implies.
 func (r *run) present(ctx context.Context, a *Artifact) (bool, error) {
-	d, err := r.headManifest(ctx, a.Repository, a.reference())
+	d, err := r.reference(ctx, a.Repository, a.reference())
 	if err != nil {
 		return false, err
 	}

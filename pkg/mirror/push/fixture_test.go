@@ -256,7 +256,7 @@ func plan(t *testing.T, target Target, opts Options, contents ...*bundle) *Plan 
 // push has to be what a check of its own finds after it.
 func push(t *testing.T, p *Plan) *Result {
 	t.Helper()
-	result, during, err := p.Push(t.Context())
+	result, during, err := p.Push(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

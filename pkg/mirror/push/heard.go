@@ -63,3 +63,11 @@ func (r *run) headManifest(ctx context.Context, repository, reference string) (d
 	}
 	return d, err
 }
+
+// reference is headManifest, unless the registry said what it stands for before.
+func (r *run) reference(ctx context.Context, repository, reference string) (digest.Digest, error) {
+	if d := r.heard.manifest(repository, reference); d != "" {
+		return d, nil
+	}
+	return r.headManifest(ctx, repository, reference)
+}

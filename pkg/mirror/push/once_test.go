@@ -43,7 +43,7 @@ func TestRerunAsksForEachThingOnce(t *testing.T) {
 	push(t, plan(t, l.target(), Options{}, b))
 	l.heal()
 	p := plan(t, l.target(), Options{}, b)
-	result, report, err := p.Push(t.Context())
+	result, report, err := p.Push(t.Context(), nil)
 	if err != nil || len(result.Skipped) != 20 || len(report.Findings) > 0 {
 		t.Fatalf("%+v, %+v, %v", result, report, err)
 	}
@@ -73,7 +73,7 @@ func TestPushAsksAfterItSent(t *testing.T) {
 	l := newLab(t, distribution(t))
 	b := signed(t, 10)
 	p := plan(t, l.target(), Options{}, b)
-	if _, _, err := p.Push(t.Context()); err != nil {
+	if _, _, err := p.Push(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range p.Artifacts {
@@ -118,7 +118,7 @@ func TestPushSeesWhatGotLost(t *testing.T) {
 	} {
 		l := newLab(t, distribution(t))
 		l.fail(1<<30, tt.match, tt.strike)
-		result, report, err := plan(t, l.target(), Options{}, b).Push(t.Context())
+		result, report, err := plan(t, l.target(), Options{}, b).Push(t.Context(), nil)
 		if err != nil || len(result.Pushed) != 1 {
 			t.Fatalf("%s: %+v, %v", tt.kind, result, err)
 		}
@@ -136,7 +136,7 @@ func TestRerunSeesWhatGotLost(t *testing.T) {
 	b.add("quay.io/a/b:1", b.image("amd64", layer), "")
 	push(t, plan(t, l.target(), Options{}, b))
 	l.fail(1<<30, method("HEAD", "blobs/"+digest.FromBytes(layer).String()), answerWith(404, ""))
-	_, report, err := plan(t, l.target(), Options{}, b).Push(t.Context())
+	_, report, err := plan(t, l.target(), Options{}, b).Push(t.Context(), nil)
 	if err != nil || len(report.Findings) != 1 || report.Findings[0].Want != digest.FromBytes(layer) || report.Compared[0].State != StateAbsent {
 		t.Errorf("%+v, %v", report, err)
 	}
@@ -145,7 +145,7 @@ func TestRerunSeesWhatGotLost(t *testing.T) {
 func TestPushThatFailsHasNoReport(t *testing.T) {
 	l := newLab(t, ggcr(t))
 	l.fail(1<<30, method("PUT", "manifests/v3"), answerWith(403, "DENIED"))
-	result, report, err := plan(t, l.target(), Options{Jobs: 1, ImageJobs: 1}, signed(t, 6)).Push(t.Context())
+	result, report, err := plan(t, l.target(), Options{Jobs: 1, ImageJobs: 1}, signed(t, 6)).Push(t.Context(), nil)
 	if err == nil || report != nil || result == nil {
 		t.Errorf("%+v, %+v, %v", result, report, err)
 	}

@@ -16,30 +16,51 @@ type Pending struct {
 // Moves tells whether pushing the artifact would move its tag from something else.
 func (p Pending) Moves() bool { return p.Tag != "" && p.Got != "" }
 
-// Pending asks for every artifact by its tag, or its digest where it has none, and
-// returns those that a push would bring, in the plan's order. It changes nothing. What
-// the registry has under a tag is taken to be whole, which Execute does not.
-func (p *Plan) Pending(ctx context.Context) ([]Pending, error) {
+// Asked is what a registry answered for every artifact of a plan, by its tag, or its
+// digest where it has none.
+type Asked struct {
+	plan *Plan
+	got  []digest.Digest // "" for nothing
+}
+
+// Ask asks for every artifact. It changes nothing.
+func (p *Plan) Ask(ctx context.Context) (*Asked, error) {
 	r := newRun(p)
 	if err := r.endpoint.ping(ctx); err != nil {
 		return nil, err
 	}
-	got := make([]digest.Digest, len(p.Artifacts))
+	asked := &Asked{plan: p, got: make([]digest.Digest, len(p.Artifacts))}
 	err := r.each(ctx, func(ctx context.Context, i int, a *Artifact) (err error) {
-		got[i], err = r.headManifest(ctx, a.Repository, a.reference())
+		asked.got[i], err = r.headManifest(ctx, a.Repository, a.reference())
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	return asked, nil
+}
+
+// Pending are the artifacts that a push would bring, in the plan's order. What the
+// registry has under a tag is taken to be whole, which Execute does not.
+func (a *Asked) Pending() []Pending {
 	var out []Pending
-	for i, a := range p.Artifacts {
-		held := got[i] == a.Descriptor.Digest || a.Fallback != nil && got[i] == a.Fallback.Descriptor.Digest
+	for i, artifact := range a.plan.Artifacts {
+		got := a.got[i]
+		held := got == artifact.Descriptor.Digest || artifact.Fallback != nil && got == artifact.Fallback.Descriptor.Digest
 		if !held {
-			out = append(out, Pending{Artifact: a, Got: got[i]})
+			out = append(out, Pending{Artifact: artifact, Got: got})
 		}
 	}
-	return out, nil
+	return out
+}
+
+// Pending asks for every artifact and returns those that a push would bring.
+func (p *Plan) Pending(ctx context.Context) ([]Pending, error) {
+	asked, err := p.Ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return asked.Pending(), nil
 }
 
 // Sizes adds up the blobs of artifacts by repository, each once in a repository, in

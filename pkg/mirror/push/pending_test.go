@@ -19,10 +19,11 @@ func TestPending(t *testing.T) {
 	b.add("quay.io/a/fresh:1", fresh, "")
 	p := plan(t, l.target(), Options{}, b)
 	l.heal()
-	pending, err := p.Pending(t.Context())
+	asked, err := p.Ask(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	pending := asked.Pending()
 	if len(pending) != 2 || !pending[0].Moves() || pending[0].Tag != "1" || pending[1].Moves() {
 		t.Fatalf("pending %+v", pending)
 	}
@@ -31,6 +32,13 @@ func TestPending(t *testing.T) {
 	}
 	if n := l.count(http.MethodPut) + l.count(http.MethodPost); n != 0 {
 		t.Errorf("asking changed something: %d requests", n)
+	}
+	// What was there is not asked for again.
+	if _, report, err := p.Push(t.Context(), asked); err != nil || len(report.Findings) > 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	if n := l.count("HEAD /v2/quay.io/a/same/manifests/1"); n != 1 {
+		t.Errorf("the tag that is there was asked for %d times", n)
 	}
 }
 

@@ -18,10 +18,16 @@ func (p *Plan) Execute(ctx context.Context) (*Result, error) {
 
 // Push is Execute and Check in one, while the push goes on: each artifact is compared
 // as soon as the registry has it. What the registry was heard to have is not asked for
-// twice; what was sent to it is asked for after that, whatever it answered. With an
-// error the report is nil, and the result says what was done until then.
-func (p *Plan) Push(ctx context.Context) (*Result, *Report, error) {
+// twice; what was sent to it is asked for after that, whatever it answered. The answers
+// of asked, when that is not nil, count as heard by this run, which they should be just
+// before. With an error the report is nil, and the result says what was done until then.
+func (p *Plan) Push(ctx context.Context, asked *Asked) (*Result, *Report, error) {
 	r := newRun(p)
+	if asked != nil {
+		for i, a := range asked.plan.Artifacts {
+			r.heard.noteManifest(a.Repository, a.reference(), asked.got[i])
+		}
+	}
 	c := newChecker(r)
 	g, ctx := errgroup.WithContext(ctx)
 	held := make(chan *Artifact, len(p.Artifacts)) // each comes once: nobody waits to send
