@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"naru/test/lab/upstream"
 	"naru/test/lab/workload"
 )
 
@@ -224,6 +225,19 @@ func difference(want, got map[string]string) string {
 	return ""
 }
 
+// object is what a request was for: the digest of a blob, a manifest or a file, else
+// the path. A list of what refers to a manifest has that one's digest in its path.
+func (b *builds) object(r upstream.Request) string {
+	object := r.Object()
+	if d, ok := b.files[object]; ok {
+		return d.String()
+	}
+	if i := strings.LastIndex(object, "/sha256:"); i >= 0 && !strings.HasSuffix(object[:i], "/referrers") {
+		return object[i+1:]
+	}
+	return object
+}
+
 // requests waits until the upstream has answered what the killed program asked, and
 // demands that none was for a blob the store had before.
 func (b *builds) requests(ctx context.Context) error {
@@ -232,12 +246,7 @@ func (b *builds) requests(ctx context.Context) error {
 	}
 	all := b.src.up.Requests()
 	for _, r := range all[b.seen:] {
-		object := r.Object()
-		if d, ok := b.files[object]; ok {
-			object = d.String()
-		} else if i := strings.LastIndex(object, "/sha256:"); i >= 0 {
-			object = object[i+1:]
-		}
+		object := b.object(r)
 		if r.Method != "GET" || r.Bytes == 0 || r.Status/100 != 2 {
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"naru/pkg/archive"
+	"naru/test/lab/upstream"
 	"naru/test/lab/workload"
 )
 
@@ -182,5 +183,21 @@ func TestSeed(t *testing.T) {
 	s := &suite{seed: 3}
 	if s.random(1).Uint64() != s.random(1).Uint64() || s.random(1).Uint64() == s.random(2).Uint64() {
 		t.Error("streams are not what they should be")
+	}
+}
+
+// TestObject tells a blob that is fetched again from a question about it.
+func TestObject(t *testing.T) {
+	d := digest.FromString("content")
+	b := &builds{files: map[string]digest.Digest{"/files/dl.lab.test/a": d}}
+	for path, want := range map[string]string{
+		"/v2/ghcr.io/a/b/blobs/" + d.String():     d.String(),
+		"/v2/ghcr.io/a/b/manifests/" + d.String(): d.String(),
+		"/files/dl.lab.test/a":                    d.String(),
+		"/v2/ghcr.io/a/b/referrers/" + d.String(): "/v2/ghcr.io/a/b/referrers/" + d.String(),
+	} {
+		if got := b.object(upstream.Request{Path: path}); got != want {
+			t.Errorf("%q is for %q, want %q", path, got, want)
+		}
 	}
 }
