@@ -10,8 +10,9 @@ import (
 )
 
 // memoryLimit is where the garbage collector starts to work harder, in bytes: a
-// build host may be a small one.
-const memoryLimit = 150 << 20
+// build host may be a small one. Opening a private key while content arrives needs
+// some 120 MB, all else less.
+const memoryLimit = 128 << 20
 
 // scanMemoryLimit is the same while content is scanned: the scanner's rules alone
 // take more than the rest of a build.

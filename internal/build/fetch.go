@@ -80,15 +80,21 @@ func (r *run) fetch(ctx context.Context) error {
 }
 
 // prepareSigner has the signer make itself ready while content is fetched: opening a
-// private key keeps one processor busy for a moment. The caller waits by what it
-// returns.
+// private key keeps one processor busy for a moment. It takes as much memory as
+// encoding does, which waits for it. The caller waits by what it returns.
 func (r *run) prepareSigner(ctx context.Context) (wait func()) {
 	p, ok := r.opts.Signer.(interface{ Prepare(ctx context.Context) })
 	if !ok {
 		return func() {}
 	}
+	alone := r.encoding.TryAcquire(concurrentEncodings)
 	var group sync.WaitGroup
-	group.Go(func() { p.Prepare(ctx) })
+	group.Go(func() {
+		if alone {
+			defer r.encoding.Release(concurrentEncodings)
+		}
+		p.Prepare(ctx)
+	})
 	return group.Wait
 }
 

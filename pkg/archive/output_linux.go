@@ -2,6 +2,7 @@ package archive
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,16 @@ func setDirect(f *os.File, direct bool) error {
 		flagErr = err
 	})
 	return errors.Join(err, flagErr)
+}
+
+// reserve gives f room for size bytes, which is its size from then on. Where the file
+// system has no such thing, nothing happens.
+func reserve(f *os.File, size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EFBIG) {
+		return fmt.Errorf("taking room for %d bytes: %w", size, err)
+	}
+	return nil
 }
 
 // notDirect tells the refusal of a direct write from other errors.

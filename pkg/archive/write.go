@@ -168,11 +168,13 @@ func (w *volumeWriter) stream(ctx context.Context, f *os.File) (size int64, sum 
 		return each(ctx, in, out, c.piece)
 	})
 	written := stage(g, checked, func(in <-chan *piece, out chan<- *piece) error {
-		file := newOutput(f)
-		err := each(ctx, in, out, func(p *piece) error {
-			size += int64(len(p.buf))
-			w.opts.Progress(int64(len(p.buf)))
-			return file.write(p)
+		file, err := newOutput(f, w.plan.Size)
+		if err != nil {
+			return err
+		}
+		err = file.run(ctx, in, out, func(n int) {
+			size += int64(n)
+			w.opts.Progress(int64(n))
 		})
 		if err != nil {
 			return err
