@@ -51,10 +51,10 @@ func (b *Bundle) WithSignatures(ctx context.Context) (*Signed, error) {
 	}
 	list, err := manifest.DecodeSignatures(data)
 	if err != nil {
-		return nil, s.damaged(manifest.SignaturesIndexName, &verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err})
+		return nil, s.damaged(&verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err})
 	}
 	if list.Bundle != b.BundleDigest() {
-		return nil, s.damaged(manifest.SignaturesIndexName, ErrOtherBundle)
+		return nil, s.damaged(ErrOtherBundle)
 	}
 	held := map[string]bool{}
 	for _, name := range names {
@@ -65,15 +65,24 @@ func (b *Bundle) WithSignatures(ctx context.Context) (*Signed, error) {
 		return nil, err
 	}
 	if err := s.listed(list); err != nil {
-		return nil, s.damaged(manifest.SignaturesIndexName, &verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err})
+		return nil, s.damaged(&verify.MalformedError{What: "signatures", Name: manifest.SignaturesIndexName, Err: err})
 	}
-	checked := map[digest.Digest]bool{}
+	checked := map[digest.Digest]ocispec.Descriptor{}
 	for _, d := range list.Manifests {
-		if checked[d.Digest] {
+		if !held[manifest.SignatureBlobName(d.Digest)] {
+			if err := s.upstreams(d); err != nil {
+				return nil, err
+			}
 			continue
 		}
-		checked[d.Digest] = true
-		if err := s.check(ctx, d, held); err != nil {
+		if first, seen := checked[d.Digest]; seen {
+			if !sameContent(first, d) {
+				return nil, s.damaged(fmt.Errorf("it lists %s twice, as different things", d.Digest))
+			}
+			continue
+		}
+		checked[d.Digest] = d
+		if err := s.check(ctx, d); err != nil {
 			return nil, err
 		}
 	}
@@ -103,10 +112,10 @@ func (s *Signed) collect(list *manifest.Signatures, held map[string]bool) {
 	}
 }
 
-// damaged blames a file in signatures/, which the last volume holds.
-func (s *Signed) damaged(name string, err error) error {
+// damaged blames the index of the signatures, which the last volume holds.
+func (s *Signed) damaged(err error) error {
 	volumes := s.Volumes()
-	return fmt.Errorf("reading the signatures: %w", &archive.DamagedError{Volume: volumes[len(volumes)-1].Path, Entry: name, Err: err})
+	return fmt.Errorf("reading the signatures: %w", &archive.DamagedError{Volume: volumes[len(volumes)-1].Path, Entry: manifest.SignaturesIndexName, Err: err})
 }
 
 // listed checks what nobody signed: that the index lists what is there, in a repository
@@ -199,13 +208,24 @@ func (s *Signed) whole(ctx context.Context) error {
 	return nil
 }
 
-// check verifies what one manifest holds. A manifest that is not in signatures/ is
-// upstream's, which the bundle itself carries.
-func (s *Signed) check(ctx context.Context, d ocispec.Descriptor, held map[string]bool) error {
-	subject := digest.Digest(d.Annotations[manifest.AnnotationSubject])
-	if !held[manifest.SignatureBlobName(d.Digest)] {
+// upstreams checks what is listed of a manifest that is not in signatures/: it is
+// upstream's, and the bundle's own index, which is signed, says the same of it.
+func (s *Signed) upstreams(d ocispec.Descriptor) error {
+	if slices.ContainsFunc(s.Bundle.Index().Manifests, func(o ocispec.Descriptor) bool { return sameContent(o, d) }) {
 		return nil
 	}
+	return s.damaged(fmt.Errorf("it lists %s otherwise than the bundle does", d.Digest))
+}
+
+// sameContent tells whether two entries of an index are alike in all but their names.
+func sameContent(a, b ocispec.Descriptor) bool {
+	return a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType && a.ArtifactType == b.ArtifactType &&
+		a.Annotations[manifest.AnnotationSubject] == b.Annotations[manifest.AnnotationSubject]
+}
+
+// check verifies what one manifest of signatures/ holds.
+func (s *Signed) check(ctx context.Context, d ocispec.Descriptor) error {
+	subject := digest.Digest(d.Annotations[manifest.AnnotationSubject])
 	data, err := s.read(ctx, d.Digest)
 	if err != nil {
 		return err
@@ -215,7 +235,10 @@ func (s *Signed) check(ctx context.Context, d ocispec.Descriptor, held map[strin
 		return &verify.MalformedError{What: "signature", Name: d.Digest.String(), Err: errors.Join(err, errors.New("it has no layers"))}
 	}
 	if m.MediaType != d.MediaType || m.ArtifactType != d.ArtifactType || int64(len(data)) != d.Size {
-		return s.damaged(manifest.SignaturesIndexName, fmt.Errorf("it lists %s as %q of %d bytes", d.Digest, d.MediaType, d.Size))
+		return s.damaged(fmt.Errorf("it lists %s as %q of %d bytes", d.Digest, d.MediaType, d.Size))
+	}
+	if m.Subject != nil && m.Subject.Digest != subject {
+		return s.damaged(fmt.Errorf("it lists %s, which speaks of %s, for %s", d.Digest, m.Subject.Digest, subject))
 	}
 	if s.ring == nil {
 		return nil // opened without asking who signed
@@ -250,9 +273,6 @@ func (s *Signed) checkSignature(ctx context.Context, m *ocispec.Manifest, subjec
 }
 
 func (s *Signed) checkAttestation(ctx context.Context, m *ocispec.Manifest, subject digest.Digest) error {
-	if m.Subject.Digest != subject {
-		return fmt.Errorf("verifying an attestation of %s: %w", subject, &verify.DigestError{Signed: m.Subject.Digest, Got: subject})
-	}
 	bundle, err := s.readAll(ctx, m.Layers[0].Digest)
 	if err != nil {
 		return err
