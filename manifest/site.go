@@ -138,6 +138,10 @@ type SiteNetwork struct {
 type SitePKI struct {
 	CAFile    string `yaml:"caFile,omitempty"`
 	CAKeyFile string `yaml:"caKeyFile,omitempty"`
+	// Networks are CIDRs that hosts may come from later. The authority that is made once
+	// vouches for addresses in them and in the networks (/24, /64) of the first hosts
+	// alone.
+	Networks []string `yaml:"networks,omitempty"`
 }
 
 // SiteDepot is where the bundles are kept and served.

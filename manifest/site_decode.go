@@ -109,6 +109,11 @@ func (s *Site) validate(doc *document) {
 	if (s.PKI.CAFile == "") != (s.PKI.CAKeyFile == "") {
 		doc.errorf("pki", "caFile and caKeyFile are given together: certificates are made with them")
 	}
+	for i, n := range s.PKI.Networks {
+		if p, err := netip.ParsePrefix(n); err != nil || p.Masked() != p {
+			doc.errorf(fmt.Sprintf("pki.networks[%d]", i), "network %q: want a CIDR whose host bits are zero, as in 10.20.0.0/16", n)
+		}
+	}
 	validatePort(doc, "depot.port", s.Depot.Port)
 	if !dirRE.MatchString(s.Depot.Dir) || filepath.Clean(s.Depot.Dir) != s.Depot.Dir {
 		doc.errorf("depot.dir", "dir %q: want a clean absolute path of letters, digits and . _ -", s.Depot.Dir)

@@ -240,3 +240,28 @@ func TestResetOfTheSite(t *testing.T) {
 		t.Errorf("noted %v", entries)
 	}
 }
+
+// TestHostOutsideOfTheAuthority: a depot that came later, outside of the networks of the
+// first hosts, got a certificate that nobody accepts.
+func TestHostOutsideOfTheAuthority(t *testing.T) {
+	for networks, want := range map[string]int{"": 1, "10.9.0.0/16": 0} {
+		first, hosts := planes(t, "a")
+		if networks != "" {
+			first.Site.PKI.Networks = []string{networks}
+		}
+		if err := first.keepAuthority(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next, _ := planes(t, "a", "far")
+		next.Hosts[0].Runner = hosts["a"]
+		next.Site.Hosts[1].Address, next.Site.Hosts[1].Roles = "10.9.8.7", []string{manifest.RoleDepot}
+		found, err := next.authorityFindings(t.Context())
+		if err != nil || len(found) != want || want == 1 && (found[0].Host != "far" || found[0].Warning) {
+			t.Errorf("networks %q: found %v, %v", networks, found, err)
+		}
+		var outside *sitepki.OutsideError
+		if _, err := next.depotPair(next.depotNames(next.Hosts[1])); errors.As(err, &outside) != (want == 1) {
+			t.Errorf("networks %q: %v", networks, err)
+		}
+	}
+}

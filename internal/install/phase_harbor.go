@@ -97,6 +97,18 @@ func (c *Cluster) harborFrontend() []bootstrap.Frontend {
 	return []bootstrap.Frontend{f}
 }
 
+// harborFindings warns of a Harbor whose name leads to a host on which nothing passes on
+// to it.
+func (c *Cluster) harborFindings() []bootstrap.Finding {
+	if c.ownHarbor() == nil || len(c.Site.Balancers()) > 0 {
+		return nil
+	}
+	return []bootstrap.Finding{{Host: c.keeper().Name, Check: "harbor", Warning: true,
+		What: fmt.Sprintf("Harbor's name %s stands for this host, and no HAProxy runs there that would pass on port %d: clients reach Harbor at node port %d alone, and nodes pull from the depot",
+			c.Site.Harbor.Host, c.Site.Harbor.Port, c.Site.Harbor.NodePort),
+		Mend: "give a host the role lb, or the control planes a vip (endpoint.vip)"}}
+}
+
 // How long Harbor may take to be well: one that was just deployed makes its database,
 // one that is there already only has to answer.
 const (

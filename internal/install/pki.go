@@ -115,9 +115,34 @@ func (c *Cluster) newAuthority() (*sitepki.Authority, error) {
 	if c.Site.Endpoint.VIP != "" {
 		addresses = append(addresses, c.Site.Endpoint.VIP)
 	}
-	cidrs := []string{"127.0.0.0/8", c.Site.Network.Pods, c.Site.Network.Services}
+	cidrs := append([]string{"127.0.0.0/8", c.Site.Network.Pods, c.Site.Network.Services}, c.Site.PKI.Networks...)
 	domains := []string{c.Site.Domain, c.Site.Harbor.Host, c.Site.Network.ClusterDomain, "localhost"}
 	return sitepki.New(c.Site.Name, domains, sitepki.Networks(addresses, cidrs))
+}
+
+// authorityFindings finds the depots, and Harbor, that the site's authority may not
+// vouch for: no host would accept their certificate.
+func (c *Cluster) authorityFindings(ctx context.Context) ([]bootstrap.Finding, error) {
+	if holds, err := c.authorityHolds(ctx); err != nil || !holds {
+		return nil, err // it is made for the site as it is
+	}
+	var out []bootstrap.Finding
+	for _, h := range c.depots() {
+		if err := c.ca().Covers(c.depotNames(h)); err != nil {
+			out = append(out, authorityFinding(h.Name, err))
+		}
+	}
+	if c.ownHarbor() != nil {
+		if err := c.ca().Covers([]string{c.Site.Harbor.Host}); err != nil {
+			out = append(out, authorityFinding("", err))
+		}
+	}
+	return out, nil
+}
+
+func authorityFinding(host string, err error) bootstrap.Finding {
+	return bootstrap.Finding{Host: host, Check: "authority", What: err.Error(),
+		Mend: "use an address and names inside of these, or give the site an authority of its own (pki.caFile); pki.networks says before the first apply where hosts may come from later"}
 }
 
 // waitAuthority waits until another host's task has it.

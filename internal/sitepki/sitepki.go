@@ -79,8 +79,56 @@ func New(cluster string, domains []string, networks []*net.IPNet) (*Authority, e
 	return Load(certPEM, keyPEM)
 }
 
-// Issue makes a server certificate, with the authority's behind it, and its key.
+// OutsideError says which names an authority may not vouch for: whoever trusts it would
+// refuse their certificate.
+type OutsideError struct {
+	Names []string
+	// Domains and Networks are what it may vouch for.
+	Domains, Networks []string
+}
+
+func (e *OutsideError) Error() string {
+	return fmt.Sprintf("the site's authority may not vouch for %s: it was made for %s and names below %s",
+		strings.Join(e.Names, ", "), strings.Join(e.Networks, ", "), strings.Join(e.Domains, ", "))
+}
+
+// Covers is an *OutsideError for names and addresses outside of what the authority is
+// constrained to. One without constraints covers all.
+func (a *Authority) Covers(names []string) error {
+	e := &OutsideError{Domains: a.Cert.PermittedDNSDomains}
+	for _, n := range a.Cert.PermittedIPRanges {
+		e.Networks = append(e.Networks, n.String())
+	}
+	for _, n := range names {
+		ip := net.ParseIP(n)
+		inside := slices.ContainsFunc(a.Cert.PermittedIPRanges, func(r *net.IPNet) bool { return ip != nil && r.Contains(ip) }) ||
+			ip == nil && slices.ContainsFunc(a.Cert.PermittedDNSDomains, func(d string) bool { return below(n, d) })
+		if !inside && (ip != nil && len(e.Networks) > 0 || ip == nil && len(e.Domains) > 0) {
+			e.Names = append(e.Names, n)
+		}
+	}
+	if len(e.Names) > 0 {
+		return e
+	}
+	return nil
+}
+
+// below tells whether a name is a domain or stands below it, as RFC 5280 constrains
+// names; with a leading dot the domain itself is left out.
+func below(name, domain string) bool {
+	name, domain = strings.ToLower(name), strings.ToLower(domain)
+	if strings.HasPrefix(domain, ".") {
+		return strings.HasSuffix(name, domain)
+	}
+	return name == domain || strings.HasSuffix(name, "."+domain)
+}
+
+// Issue makes a server certificate, with the authority's behind it, and its key. Names
+// that it may not vouch for are an *OutsideError.
 func (a *Authority) Issue(name string, names []string) (certPEM, keyPEM []byte, err error) {
+	if err := a.Covers(names); err != nil {
+		return nil, nil, fmt.Errorf("certifying %q: %w", name, err)
+	}
 	now := time.Now()
 	end := now.Add(serverLife)
 	if end.After(a.Cert.NotAfter) {

@@ -3,8 +3,16 @@ package sitepki
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"testing"
 )
+
+// unconstrained is a copy of a certificate that Covers finds no constraints in.
+func unconstrained(c *x509.Certificate) *x509.Certificate {
+	out := *c
+	out.PermittedDNSDomains, out.PermittedIPRanges = nil, nil
+	return &out
+}
 
 func TestCertificatesOfTheSite(t *testing.T) {
 	a, err := New("prod", []string{"k8s.example.kr"}, Networks([]string{"10.1.2.3"}, []string{"127.0.0.0/8"}))
@@ -27,7 +35,16 @@ func TestCertificatesOfTheSite(t *testing.T) {
 		"another network":  {[]string{"192.0.2.1"}, "192.0.2.1", false},
 		"one of two is in": {[]string{"harbor.k8s.example.kr", "example.com"}, "harbor.k8s.example.kr", false},
 	} {
-		cert, key, err := a.Issue("x", c.names)
+		var outside *OutsideError
+		if err := a.Covers(c.names); errors.As(err, &outside) == c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := a.Issue("x", c.names); (err == nil) != c.ok {
+			t.Errorf("%s: issued what nobody accepts, or not what everybody does: %v", name, err)
+		}
+		free := *a // what verifiers do with such a certificate is looked at all the same
+		free.Cert = unconstrained(a.Cert)
+		cert, key, err := free.Issue("x", c.names)
 		if err != nil || len(key) == 0 {
 			t.Fatal(err)
 		}
