@@ -19,6 +19,7 @@ type logsOptions struct {
 	site     string
 	out      string
 	lines    int
+	pods     bool
 }
 
 func newLogs() *cobra.Command {
@@ -27,7 +28,8 @@ func newLogs() *cobra.Command {
 		Use:   "logs",
 		Short: "Gather what explains a site's state into an archive",
 		Long: `logs writes an archive of journals, containers, events and configuration of every
-host, to be carried out. Keys and tokens are not in it.`,
+host, to be carried out. Keys and tokens are not in it. What pods printed may hold
+anything, so it is left out unless --pods asks for the ends of it: read it first then.`,
 		Example: "  install logs -f site.yaml -o support.tar.gz",
 		Args:    cli.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,6 +40,7 @@ host, to be carried out. Keys and tokens are not in it.`,
 	addSite(cmd, &o.site)
 	cmd.Flags().StringVarP(&o.out, "out", "o", "", "file to write (default: naru-logs-<date>.tar.gz)")
 	cmd.Flags().IntVar(&o.lines, "lines", 2000, "lines of each journal")
+	cmd.Flags().BoolVar(&o.pods, "pods", false, "with the last lines that pods printed, whatever is in them")
 	return cmd
 }
 
@@ -51,7 +54,7 @@ func runLogs(ctx context.Context, o logsOptions, stdout, stderr io.Writer) (err 
 	if err != nil {
 		return fmt.Errorf("writing the archive: %w", err)
 	}
-	err = install.CollectLogs(ctx, f, install.LogsOptions{SiteFile: o.site, Lines: o.lines, Progress: obs})
+	err = install.CollectLogs(ctx, f, install.LogsOptions{SiteFile: o.site, Lines: o.lines, Pods: o.pods, Progress: obs})
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}

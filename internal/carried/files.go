@@ -69,6 +69,7 @@ func filesOf(ctx context.Context, b *intake.Bundle, d ocispec.Descriptor, platfo
 	var doc struct {
 		Manifests []ocispec.Descriptor `json:"manifests"`
 		Layers    []ocispec.Descriptor `json:"layers"`
+		Config    ocispec.Descriptor   `json:"config"`
 	}
 	if err := readJSON(ctx, b, d, &doc); err != nil {
 		return nil, err
@@ -78,12 +79,33 @@ func filesOf(ctx context.Context, b *intake.Bundle, d ocispec.Descriptor, platfo
 			return filesOf(ctx, b, child, platform)
 		}
 	}
+	if fits, err := fitsPlatform(ctx, b, d, doc.Config, platform); err != nil || !fits {
+		return nil, err
+	}
 	var files []File
 	for _, l := range doc.Layers {
 		files = append(files, File{Name: l.Annotations[ocispec.AnnotationTitle], Mode: cmp.Or(l.Annotations[annotationMode], "0644"),
 			Digest: l.Digest, Size: l.Size, bundle: b})
 	}
 	return files, nil
+}
+
+// fitsPlatform tells whether a manifest is for a platform: by its descriptor, and by the
+// config that package mirror writes, whose platform is empty for a file that fits all.
+func fitsPlatform(ctx context.Context, b *intake.Bundle, d, config ocispec.Descriptor, platform string) (bool, error) {
+	if d.Platform != nil && manifest.FormatPlatform(*d.Platform) != platform {
+		return false, nil
+	}
+	if config.Digest == "" { // an index without the platform
+		return true, nil
+	}
+	var doc struct {
+		Platform string `json:"platform"`
+	}
+	if err := readJSON(ctx, b, config, &doc); err != nil {
+		return false, err
+	}
+	return doc.Platform == "" || doc.Platform == platform, nil
 }
 
 func readJSON(ctx context.Context, b *intake.Bundle, d ocispec.Descriptor, v any) (err error) {

@@ -15,11 +15,16 @@ import (
 	"naru/pkg/bootstrap"
 )
 
+// podLogs are what pods printed, which may hold anything: it is collected when asked for.
+const podLogs = "pods"
+
 // LogsOptions are those of CollectLogs.
 type LogsOptions struct {
 	SiteFile string
 	// Lines of each journal; 2000 if 0.
-	Lines    int
+	Lines int
+	// Pods adds the ends of what pods printed. Nobody knows what is in them.
+	Pods     bool
 	Progress progress.Observer
 }
 
@@ -31,14 +36,15 @@ var collected = []struct{ name, script string }{
 	{"units", `systemctl --no-pager list-units --state=failed; for u in containerd kubelet haproxy keepalived naru-depot chrony chronyd; do systemctl --no-pager -l status $u 2>/dev/null || true; done`},
 	{"journal", `for u in containerd kubelet haproxy keepalived naru-depot chrony chronyd; do journalctl -q --no-pager -n "$1" -u $u 2>/dev/null || true; done`},
 	{"containers", `ctr=/usr/local/bin/ctr; [ -x $ctr ] && { timeout 20 $ctr -n k8s.io containers ls; timeout 20 $ctr -n k8s.io tasks ls; timeout 20 $ctr -n k8s.io images ls; } || true`},
-	{"pods", `for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 60); do echo "== $f"; tail -n 80 "$f"; done`},
+	{podLogs, `for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 60); do echo "== $f"; tail -n 80 "$f"; done`},
 	{"config", `for f in /etc/containerd/config.toml /etc/containerd/certs.d/_default/hosts.toml /etc/haproxy/haproxy.cfg /etc/keepalived/keepalived.conf /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env /etc/hosts /etc/resolv.conf /etc/chrony/chrony.conf; do [ -e "$f" ] && { echo "== $f"; cat "$f"; }; done; true`},
 	{"kubeadm", `for f in /run/naru/kubeadm.log /run/naru/reset.log; do [ -e $f ] && { echo "== $f"; cat $f; }; done; true`},
 	{"naru-runs", `[ -e /var/lib/naru/runs.jsonl ] && tail -n 500 /var/lib/naru/runs.jsonl || true`},
 }
 
 // CollectLogs writes an archive (.tar.gz) of what explains a site's state, and
-// nothing secret: join tokens are cut out, and files that hold keys are not read.
+// nothing secret: join tokens are cut out, and files that hold keys are not read. What
+// pods printed is left out unless it is asked for.
 // Hosts that cannot be reached are named in it.
 func CollectLogs(ctx context.Context, w io.Writer, o LogsOptions) error {
 	c, err := openSite(o.SiteFile)
@@ -80,6 +86,9 @@ func CollectLogs(ctx context.Context, w io.Writer, o LogsOptions) error {
 
 func collect(ctx context.Context, h *bootstrap.Host, o LogsOptions, add func(string, []byte) error) error {
 	for _, f := range collected {
+		if f.name == podLogs && !o.Pods {
+			continue
+		}
 		hctx, cancel := context.WithTimeout(ctx, time.Minute)
 		out, err := h.Script(hctx, "set +e\n"+f.script, fmt.Sprint(o.Lines))
 		cancel()

@@ -110,8 +110,26 @@ func stackPhase(name, title string, choose func(*Cluster) []*manifest.ComponentS
 		}}
 }
 
-// deployTask deploys one component. Looking whether it holds includes its waits:
-// a component that was applied and never became ready does not hold.
+// probeWait is how long a component that is as it should be is given to be ready, after
+// a reboot for example, before it counts as one that is not.
+const probeWait = 20 * time.Second
+
+// comesReady looks until what a plan waits for is ready, and changes nothing.
+func comesReady(ctx context.Context, st *stack.Stack, plan *stack.Plan) (ready bool, err error) {
+	wctx, cancel := context.WithTimeout(ctx, probeWait)
+	defer cancel()
+	err = poll(wctx, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+		ready, _, err = st.Ready(ctx, plan)
+		return ready, err
+	})
+	if ctx.Err() == nil && wctx.Err() != nil {
+		return false, nil
+	}
+	return ready && err == nil, err
+}
+
+// deployTask deploys one component. Looking whether it holds includes what it waits
+// for: a component that was applied and never became ready does not hold.
 func (c *Cluster) deployTask(s *manifest.ComponentSpec) phase.Task {
 	limit := time.Minute
 	for i := range s.Steps {
@@ -127,8 +145,7 @@ func (c *Cluster) deployTask(s *manifest.ComponentSpec) phase.Task {
 			if err != nil || plan.Changes() > 0 {
 				return false, err
 			}
-			_, err = st.Execute(ctx, plan)
-			return err == nil, err
+			return comesReady(ctx, st, plan)
 		},
 		Do: func(ctx context.Context) error {
 			st, err := c.stackOf(ctx, s)

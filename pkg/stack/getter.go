@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -21,12 +22,16 @@ import (
 type getter struct {
 	stack     *Stack
 	namespace string
+	// ctx ends every request: Helm's storage makes them without one.
+	ctx context.Context //nolint:containedctx // see above
 }
 
 // ToRESTConfig, ToDiscoveryClient, ToRESTMapper and ToRawKubeConfigLoader implement
 // the interface.
 func (g getter) ToRESTConfig() (*rest.Config, error) {
-	return rest.CopyConfig(g.stack.opts.Config), nil
+	c := rest.CopyConfig(g.stack.opts.Config)
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return endsWith{g.ctx, next} })
+	return c, nil
 }
 func (g getter) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
 	return g.stack.discovery, nil
@@ -35,6 +40,19 @@ func (g getter) ToRESTMapper() (meta.RESTMapper, error) { return g.stack.mapper,
 func (g getter) ToRawKubeConfigLoader() clientcmd.ClientConfig {
 	overrides := &clientcmd.ConfigOverrides{Context: clientcmdapi.Context{Namespace: g.namespace}}
 	return clientcmd.NewDefaultClientConfig(*clientcmdapi.NewConfig(), overrides)
+}
+
+// endsWith is a transport whose requests end with ctx as well as with their own.
+type endsWith struct {
+	ctx  context.Context //nolint:containedctx // it stands for the one that the request lacks
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (e endsWith) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	context.AfterFunc(e.ctx, func() { cancel(context.Cause(e.ctx)) })
+	return e.next.RoundTrip(r.WithContext(ctx))
 }
 
 // capabilities are what the cluster serves, as templates ask for it: "group/version"

@@ -21,11 +21,11 @@ const labelLength = 40
 // maxHistory bounds the revisions of a release that Helm keeps.
 const maxHistory = 5
 
-// helm is Helm's configuration for a namespace. It keeps releases as Helm's own
+// helm is Helm's configuration for a namespace; what it asks of the cluster ends with ctx. It keeps releases as Helm's own
 // programs do, so that these can be used on the cluster.
-func (s *Stack) helm(namespace string) (*action.Configuration, error) {
+func (s *Stack) helm(ctx context.Context, namespace string) (*action.Configuration, error) {
 	config := new(action.Configuration)
-	err := config.Init(getter{s, namespace}, namespace, "secret", func(string, ...any) {})
+	err := config.Init(getter{s, namespace, ctx}, namespace, "secret", func(string, ...any) {})
 	if err != nil {
 		return nil, fmt.Errorf("opening Helm: %w", err)
 	}
@@ -45,7 +45,7 @@ func (s *Stack) lastRelease(config *action.Configuration, step *manifest.Step) (
 }
 
 func (s *Stack) compareRelease(ctx context.Context, w *work) (Action, string, error) {
-	config, err := s.helm(w.step.Namespace)
+	config, err := s.helm(ctx, w.step.Namespace)
 	if err != nil {
 		return "", "", err
 	}
@@ -82,7 +82,7 @@ func (s *Stack) deployChart(ctx context.Context, w *work) error {
 	if err := s.applyDefinitions(ctx, w); err != nil {
 		return err
 	}
-	config, err := s.helm(w.step.Namespace)
+	config, err := s.helm(ctx, w.step.Namespace)
 	if err != nil {
 		return err
 	}

@@ -41,11 +41,11 @@ func holds(o *unstructured.Unstructured, want string) (bool, string, error) {
 	if want == wantExists {
 		return true, "", nil
 	}
-	if want != wantReady {
-		return hasCondition(o, want)
-	}
 	if seen, ok := number(o, "status", "observedGeneration"); ok && seen < o.GetGeneration() {
 		return false, "its controller has not seen the last change yet", nil
+	}
+	if want != wantReady {
+		return hasCondition(o, want)
 	}
 	if ready, ok := readiness[o.GetKind()]; ok {
 		return ready(o)

@@ -23,6 +23,8 @@ func TestHolds(t *testing.T) {
 	}{
 		"rolled out":               {"kind: Deployment\nmetadata: {generation: 2}\nspec: {replicas: 2}\nstatus: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2}", wantReady, true, false},
 		"not seen yet":             {"kind: Deployment\nmetadata: {generation: 3}\nspec: {replicas: 2}\nstatus: {observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2}", wantReady, false, false},
+		"condition from before":    {"kind: Widget\nmetadata: {generation: 3}\nstatus: {observedGeneration: 2, conditions: [{type: Done, status: 'True'}]}", "Done", false, false},
+		"condition of now":         {"kind: Widget\nmetadata: {generation: 3}\nstatus: {observedGeneration: 3, conditions: [{type: Done, status: 'True'}]}", "Done", true, false},
 		"old replicas left":        {"kind: Deployment\nspec: {replicas: 1}\nstatus: {observedGeneration: 1, replicas: 2, updatedReplicas: 1, availableReplicas: 1}", wantReady, false, false},
 		"scaled to nothing":        {"kind: Deployment\nspec: {replicas: 0}\nstatus: {observedGeneration: 1}", wantReady, true, false},
 		"fresh deployment":         {"kind: Deployment\nspec: {replicas: 0}", wantReady, false, false},
