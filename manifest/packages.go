@@ -73,6 +73,9 @@ type PackageSource struct {
 	// SHA256 is the checksum of InRelease or repomd.xml; where it is missing the
 	// lock pins it.
 	SHA256 string `yaml:"sha256,omitempty"`
+	// Signed says of rpm that the vendor signs repomd.xml: a mirror that withholds the
+	// signature is refused then. InRelease of deb is always signed.
+	Signed bool `yaml:"signed,omitempty"`
 }
 
 // packageRE is a package name of either family, with a version or without.
@@ -175,6 +178,9 @@ func (s *PackageSource) validate(doc *document, at string, family Family) {
 	}
 	if deb := family == FamilyDeb; deb != (s.Suite != "") || deb != (len(s.Sections) > 0) {
 		doc.errorf(at, "source %q: deb sources have a suite and sections, others have neither", s.Name)
+	}
+	if s.Signed && family != FamilyRPM {
+		doc.errorf(at+".signed", "source %q: signed is said of rpm alone: InRelease is always signed", s.Name)
 	}
 	if !idRE.MatchString(s.Keyring) {
 		doc.errorf(at+".keyring", "source %q: keyring %q is not a name", s.Name, s.Keyring)

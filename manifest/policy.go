@@ -33,10 +33,19 @@ type ScanPolicy struct {
 	Exceptions []ScanException `yaml:"exceptions,omitempty"`
 	Licenses   LicenseRule     `yaml:"licenses,omitempty"`
 	Database   DatabaseRule    `yaml:"database,omitempty"`
+	// Unscanned says what becomes of an artifact of which something could not be
+	// scanned: UnscannedFail, which an empty one means, or UnscannedPass, which notes it.
+	Unscanned string `yaml:"unscanned,omitempty"`
 
 	// Raw is the file as it was read.
 	Raw []byte `yaml:"-"`
 }
+
+// What Unscanned may be.
+const (
+	UnscannedFail = "fail"
+	UnscannedPass = "pass"
+)
 
 // ScanRule says which findings stop a bundle. A severity stands for itself and
 // everything worse: critical, high, medium, low, unknown; empty means that no
@@ -153,6 +162,9 @@ func DecodeScanPolicy(file string, data []byte) (*ScanPolicy, error) {
 		return nil, err
 	}
 	p.Rule.validate(doc, "rule")
+	if !slices.Contains([]string{"", UnscannedFail, UnscannedPass}, p.Unscanned) {
+		doc.errorf("unscanned", "unscanned %q: want %s or %s", p.Unscanned, UnscannedFail, UnscannedPass)
+	}
 	seen := map[string]bool{}
 	for i, c := range p.Components {
 		at := fmt.Sprintf("components[%d]", i)

@@ -13,7 +13,7 @@ type SignedBy struct {
 	// Key is a public key, PEM.
 	Key string `yaml:"key,omitempty"`
 	// Issuer is the OIDC issuer of a keyless signature; Identity its subject, or
-	// IdentityRegexp a pattern for it.
+	// IdentityRegexp a pattern for the whole of it.
 	Issuer         string `yaml:"issuer,omitempty"`
 	Identity       string `yaml:"identity,omitempty"`
 	IdentityRegexp string `yaml:"identityRegexp,omitempty"`

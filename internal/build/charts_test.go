@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 
 	"naru/internal/build"
 	"naru/internal/discover"
@@ -123,8 +124,18 @@ func TestImageByAnotherDigestFailsTheBuild(t *testing.T) {
 	w := newWorld(t)
 	w.harbour("app", "templates/web.yaml", fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: \"%s@%s\"}]}\n", app, w.newer.Digest))
 	_, err := build.Build(t.Context(), w.withCharts(bothImages+chartHTTP+chartSteps))
-	if _, isMissing := errors.AsType[*discover.MissingImagesError](err); !isMissing || !strings.Contains(err.Error(), "another digest") {
-		t.Errorf("got %v", err)
+	if _, isMissing := errors.AsType[*discover.MissingImagesError](err); !isMissing {
+		t.Fatalf("got %v", err)
+	}
+	// Both digests are named: the one the chart asks for, and the one pinned.
+	for _, part := range []string{"pinned to", "another digest than " + w.newer.Digest.String()} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in %v", part, err)
+		}
+	}
+	_, after, _ := strings.Cut(err.Error(), "pinned to ")
+	if d, _, _ := strings.Cut(after, ","); digest.Digest(d).Validate() != nil || d == w.newer.Digest.String() {
+		t.Errorf("the digest that was pinned is not in %v", err)
 	}
 }
 

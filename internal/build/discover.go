@@ -29,7 +29,7 @@ func (r *run) discover(ctx context.Context) error {
 		return nil
 	}
 	r.opts.Progress.Start("discover", 0)
-	in := discover.Input{Release: r.selection.Name, Components: r.selection.Components, Content: storeContent{r}, Holds: r.holds}
+	in := discover.Input{Release: r.selection.Name, Components: r.selection.Components, Content: storeContent{r}, Holds: r.holds, Pinned: r.pinnedTo}
 	if r.release != nil {
 		in.Kubernetes = r.release.Kubernetes
 	}
@@ -70,6 +70,18 @@ func (r *run) holds(spelled string, d digest.Digest) discover.Held {
 		}
 	}
 	return discover.HeldManifest
+}
+
+// pinnedTo is the digest that an image was pinned to, by its spelling.
+func (r *run) pinnedTo(spelled string) digest.Digest {
+	for _, images := range r.images {
+		for _, img := range images {
+			if img.spelled == spelled {
+				return img.Descriptor.Digest
+			}
+		}
+	}
+	return ""
 }
 
 func (p *pinnedImage) holds(d digest.Digest) discover.Held {

@@ -111,6 +111,11 @@ func refusals(t *testing.T, d *yum.Distribution, lockFile string) {
 			ok(t, os.Remove(filepath.Join(d.Repository(repo, arch), "repodata/repomd.xml.asc")))
 		}
 	}
+	// A vendor that does, and a mirror that withholds the signature.
+	signed := strings.ReplaceAll(yum.Content("rpms", d.PublicKey, "lab-data"), "keyring: lab-key}", "keyring: lab-key, signed: true}")
+	if _, err = build.Build(t.Context(), rpmWorld(t, d, signed).options()); !errors.As(err, &signature) || !strings.HasSuffix(signature.File, "repomd.xml") {
+		t.Errorf("a signature that was withheld: %v", err)
+	}
 	w := rpmWorld(t, d, yum.Content("rpms", other, "lab-data"))
 	if _, err = build.Build(t.Context(), w.options()); !errors.As(err, &signature) || !strings.Contains(signature.File, "lab-data") {
 		t.Errorf("a package of another key: %v", err)

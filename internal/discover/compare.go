@@ -110,13 +110,13 @@ func (d *discoverer) lookUp(c *manifest.ComponentSpec, h chart.Hit, listed []lis
 			continue
 		}
 		if d.Holds == nil && h.Ref.Digest != "" && l.ref.Digest != "" && h.Ref.Digest != l.ref.Digest {
-			why = fmt.Sprintf("the component lists %q", l.spelled)
+			why = fmt.Sprintf("the component lists %q, which is another digest than %s", l.spelled, h.Ref.Digest)
 			continue
 		}
 		if h.Ref.Digest != "" && d.Holds != nil {
 			switch d.Holds(l.spelled, h.Ref.Digest) {
 			case NotHeld:
-				why = fmt.Sprintf("%q is listed and was pinned to another digest", l.spelled)
+				why = fmt.Sprintf("%q is listed and was pinned to %sanother digest than %s", l.spelled, d.pinnedTo(l.spelled), h.Ref.Digest)
 				continue
 			case HeldIndex:
 				d.byIndex(c, h)
@@ -126,6 +126,17 @@ func (d *discoverer) lookUp(c *manifest.ComponentSpec, h chart.Hit, listed []lis
 		return "", true
 	}
 	return why, false
+}
+
+// pinnedTo is what an image was pinned to, with ", " behind it; "" where nobody knows.
+func (d *discoverer) pinnedTo(spelled string) string {
+	if d.Pinned == nil {
+		return ""
+	}
+	if pinned := d.Pinned(spelled); pinned != "" {
+		return pinned.String() + ", "
+	}
+	return ""
 }
 
 func (d *discoverer) byIndex(c *manifest.ComponentSpec, h chart.Hit) {

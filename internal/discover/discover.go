@@ -30,6 +30,9 @@ type Input struct {
 	// Holds says how a listed image, by its spelling, holds a digest. Nil where
 	// nothing is pinned: then digests are not compared.
 	Holds func(spelled string, d digest.Digest) Held
+	// Pinned is the digest that a listed image, by its spelling, was pinned to, for
+	// messages; nil, or "", where nobody knows.
+	Pinned func(spelled string) digest.Digest
 	// OnError, when set, is told of a step that does not render, and discovery goes
 	// on; else the first such error ends it. Step is nil for a chart that no step
 	// installs.

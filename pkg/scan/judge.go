@@ -88,6 +88,10 @@ func (w *judge) artifact(a *Artifact) manifest.ScannedArtifact {
 			out.Verdict = manifest.VerdictExceptions
 		}
 	}
+	if w.Policy != nil && out.Note != "" && w.Policy.Unscanned != manifest.UnscannedPass {
+		out.Verdict = manifest.VerdictFail
+		w.report.Reasons = append(w.report.Reasons, fmt.Sprintf("%s was not scanned whole, which the policy does not accept (unscanned): %s", out.Ref, out.Note))
+	}
 	manifest.SortFindings(out.Findings)
 	return out
 }

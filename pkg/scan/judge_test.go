@@ -96,6 +96,30 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestContentThatWasNotScanned: what no scanner could look into passed every policy.
+func TestContentThatWasNotScanned(t *testing.T) {
+	for text, want := range map[string]manifest.ScanVerdict{
+		"rule: {}\n":                  manifest.VerdictFail,
+		"rule: {}\nunscanned: fail\n": manifest.VerdictFail,
+		"rule: {}\nunscanned: pass\n": manifest.VerdictPass,
+		"":                            manifest.VerdictNotJudged,
+	} {
+		result := found()
+		result.Artifacts[0].Note = "content of type x was not scanned"
+		j := scan.Judgement{At: day}
+		if text != "" {
+			j.Policy = policy(t, text)
+		}
+		r := scan.Judge(result, j)
+		if r.Verdict != want || r.Artifacts[0].Verdict != want || want == manifest.VerdictFail && !strings.Contains(strings.Join(r.Reasons, " "), "registry.lab.test/app:1 was not scanned whole") {
+			t.Errorf("%q: %s, %s, %q", text, r.Verdict, r.Artifacts[0].Verdict, r.Reasons)
+		}
+	}
+	if _, err := manifest.DecodeScanPolicy("p", []byte("apiVersion: naru/v1\nkind: ScanPolicy\nunscanned: maybe\n")); err == nil {
+		t.Error("unscanned: maybe was taken")
+	}
+}
+
 func TestJudgeWithoutPolicy(t *testing.T) {
 	r := scan.Judge(found(), scan.Judgement{At: day})
 	if r.Verdict != manifest.VerdictNotJudged || r.Totals.Open.Sum() != 3 || r.Totals.Secrets.Critical != 1 || r.Advisories[0].Title != "one" {

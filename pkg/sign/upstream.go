@@ -83,7 +83,7 @@ func verifyKeyless(ctx context.Context, s UpstreamSignature, encoded string, sub
 	}
 	_, err = cosign.VerifyImageSignature(ctx, sig, hash, &cosign.CheckOpts{
 		TrustedMaterial: material,
-		Identities:      []cosign.Identity{{Issuer: by.Issuer, Subject: by.Identity, SubjectRegExp: by.IdentityRegexp}},
+		Identities:      []cosign.Identity{{Issuer: by.Issuer, Subject: by.Identity, SubjectRegExp: anchored(by.IdentityRegexp)}},
 		ClaimVerifier:   cosign.SimpleClaimVerifier,
 		Offline:         true,
 	})
@@ -91,4 +91,14 @@ func verifyKeyless(ctx context.Context, s UpstreamSignature, encoded string, sub
 		return fmt.Errorf("verifying a keyless signature: %w", err)
 	}
 	return nil
+}
+
+// anchored makes a pattern match whole identities: cosign takes one that is found
+// anywhere in them, and "https://github.com/org/" would let in whoever has that in the
+// path of a repository.
+func anchored(pattern string) string {
+	if pattern == "" {
+		return ""
+	}
+	return "^(?:" + pattern + ")$"
 }

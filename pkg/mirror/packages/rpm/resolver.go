@@ -151,6 +151,9 @@ func (s *source) add(path string, d digest.Digest, size int64) {
 func (s *source) fetchSignature(ctx context.Context, files packages.Files, req packages.Request, repomd []byte) error {
 	where := packages.URL(s.url, SignatureName)
 	d, size, err := files.Fetch(ctx, where, "")
+	if errors.Is(err, errdef.ErrNotFound) && s.Signed {
+		return &packages.SignatureError{File: packages.URL(s.url, RepomdName), Keyring: s.Keyring, Err: fmt.Errorf("the vendor signs it, and %q is not there", SignatureName)}
+	}
 	if errors.Is(err, errdef.ErrNotFound) {
 		return nil
 	}
