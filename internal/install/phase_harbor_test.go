@@ -22,6 +22,7 @@ import (
 	"naru/manifest"
 	"naru/pkg/bootstrap"
 	"naru/pkg/harbor"
+	"naru/pkg/mirror/push"
 )
 
 // harborSite is a cluster by a site file, of a bundle with or without Harbor.
@@ -199,9 +200,39 @@ func TestComparedCountsWhatTheSiteKeySigned(t *testing.T) {
 		t.Errorf("an even one: %v, %v", even, err)
 	}
 	data := must(os.ReadFile(path))(t)
+	write("seed-4.json", SeedReport{Harbor: c.harborURL(), Bundles: []digest.Digest{}, Findings: []push.Finding{{Kind: push.FindingBlob, Ref: "a"}}})
+	if even, err := c.compared(); even || err != nil {
+		t.Errorf("an even one before an uneven one: %v, %v", even, err)
+	}
+	ok(t, os.Remove(filepath.Join(c.StateDir, "reports", "seed-4.json")))
 	ok(t, os.WriteFile(path, append(data, ' '), 0o600))
 	if even, err := c.compared(); even || err != nil {
 		t.Errorf("an edited one: %v, %v", even, err)
+	}
+}
+
+// TestComparedInPart: what was compared of chosen artifacts alone, or left tags movable,
+// does not spare the seeding.
+func TestComparedInPart(t *testing.T) {
+	c := harborSite(t, balanced+outsideOne, false)
+	key := must(sitekey.Load(filepath.Join(c.StateDir, "site")))(t)
+	ok(t, os.MkdirAll(filepath.Join(c.StateDir, "reports"), 0o700))
+	all := SeedReport{
+		Harbor: c.harborURL(), Bundles: []digest.Digest{}, Projects: []string{"docker.io", "naru"}, Immutable: []string{"docker.io", "naru"},
+		Lock: []LockLine{{Kind: "image", Name: "a", State: LockHeld}, {Kind: "packages", Name: "debian/b", State: LockLeftOut}},
+	}
+	chosen, movable := all, all
+	chosen.Lock = append(slices.Clone(all.Lock), LockLine{Kind: "image", Name: "c", State: LockLeftOut})
+	movable.Immutable = []string{"docker.io"}
+	for _, tt := range []struct {
+		name string
+		r    SeedReport
+		even bool
+	}{{"chosen artifacts", chosen, false}, {"movable tags", movable, false}, {"all", all, true}} {
+		ok(t, key.WriteSigned(filepath.Join(c.StateDir, "reports", "seed-1.json"), tt.r))
+		if even, err := c.compared(); even != tt.even || err != nil {
+			t.Errorf("%s: %v, %v", tt.name, even, err)
+		}
 	}
 }
 

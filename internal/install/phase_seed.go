@@ -99,7 +99,8 @@ func (c *Cluster) seeded(ctx context.Context) (bool, error) {
 }
 
 // compared tells whether there is a signed comparison of the run's bundles with this
-// Harbor that came out even.
+// Harbor that came out even, and no later one that did not. One of chosen artifacts, or
+// that left tags movable, is none of what this phase does.
 func (c *Cluster) compared() (bool, error) {
 	ring, err := verify.LoadKeys(filepath.Join(c.StateDir, "site", sitekey.PublicName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,8 +120,11 @@ func (c *Cluster) compared() (bool, error) {
 			c.Progress.Note(fmt.Sprintf("warning: %v: it counts for nothing", err))
 			continue
 		}
-		if r.Harbor == c.harborURL() && r.err() == nil && c.covered(r.Bundles) {
-			return true, nil
+		if r.Harbor != c.harborURL() || !c.covered(r.Bundles) {
+			continue
+		}
+		if uneven := r.err() != nil; uneven || r.whole() {
+			return !uneven, nil
 		}
 	}
 	return false, nil

@@ -80,6 +80,13 @@ func (r *SeedReport) err() error {
 	return nil
 }
 
+// whole tells whether all that bundles carry was meant to be in Harbor, but OS packages,
+// and no tag of it to move.
+func (r *SeedReport) whole() bool {
+	chosen := slices.ContainsFunc(r.Lock, func(l LockLine) bool { return l.State == LockLeftOut && l.Kind != "packages" })
+	return !chosen && !slices.ContainsFunc(r.Projects, func(name string) bool { return !slices.Contains(r.Immutable, name) })
+}
+
 // report lays out what was found.
 func (s *seeding) report(ctx context.Context, fixed []string) (*SeedReport, error) {
 	r := &SeedReport{
