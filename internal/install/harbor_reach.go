@@ -92,14 +92,14 @@ func (c *Cluster) harborVia(ctx context.Context, h *bootstrap.Host) (http.RoundT
 		return nil, err
 	}
 	pool.AppendCertsFromPEM(ca)
-	return &http.Transport{
+	return &moving{idle: harborIdle, answer: harborAnswer, next: &http.Transport{
 		DialContext:           f.Dial,
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   20 * time.Second,
-		ResponseHeaderTimeout: 5 * time.Minute,
+		ResponseHeaderTimeout: harborAnswer,
 		MaxIdleConnsPerHost:   16,
 		IdleConnTimeout:       time.Minute,
-	}, nil
+	}}, nil
 }
 
 // externalCA is the certificate that vouches for an external Harbor; nil where the site

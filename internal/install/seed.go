@@ -52,7 +52,8 @@ type HarborLogin struct {
 	User, Password string
 	CAFiles        []string
 	UserAgent      string
-	// Transport carries all requests in place of one made here; for tests.
+	// Transport carries all requests in place of one made here, through a host or in
+	// tests. It has to end requests that stand still.
 	Transport http.RoundTripper
 }
 
@@ -66,7 +67,9 @@ func (l HarborLogin) Client() (*harbor.Client, error) {
 // registry is a client of the Harbor's registry.
 func (l HarborLogin) registry(c *harbor.Client, jobs int) (oras.Client, error) {
 	if l.Transport != nil {
-		return c.Registry(&http.Client{Transport: l.Transport}), nil
+		// What is sent is meant for this Harbor, and for no other server.
+		stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		return c.Registry(&http.Client{Transport: l.Transport, CheckRedirect: stay}), nil
 	}
 	// The push retries by itself, and goes slower when Harbor says so.
 	inner, err := remote.New(remote.Options{CAFiles: l.CAFiles, PerHost: jobs, MaxAttempts: 1, UserAgent: l.UserAgent})
