@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -173,6 +174,39 @@ func TestMirrorFiles(t *testing.T) {
 	const at = "/etc/containerd/certs.d/"
 	if want := []string{at + "docker.io/hosts.toml", at + "harbor.corp.test_8443_/hosts.toml", at + "localhost_5000_/hosts.toml"}; !slices.Equal(paths, want) {
 		t.Errorf("files %v", paths)
+	}
+}
+
+// gone is a Runner of a host that is off.
+type gone struct{ rooted }
+
+func (gone) Run(context.Context, bootstrap.Command) (*bootstrap.Result, error) {
+	return nil, &bootstrap.ConnectError{Host: "b", Err: os.ErrDeadlineExceeded}
+}
+
+// TestHandOutWithANodeThatIsOff: the new login comes to those that have an older one, and
+// the robot is not taken back: they would hold the login of one that is no more.
+func TestHandOutWithANodeThatIsOff(t *testing.T) {
+	c, hosts := planes(t, "a", "b", "c")
+	c.Site.Harbor = manifest.SiteHarbor{Mode: manifest.HarborExternal, Host: "harbor.corp.test", Port: 443}
+	c.Hosts[1].Runner = gone{hosts["b"]}
+	old := &RobotLogin{Harbor: c.harborURL(), Role: harbor.RolePull, User: "robot$naru-pull-1", Secret: "old"}
+	for _, f := range must(c.mirrorFiles(map[string]string{"ghcr.io": "ghcr.io"}, old))(t) {
+		ok(t, c.Hosts[0].Put(t.Context(), f))
+	}
+	next := RobotLogin{Harbor: c.harborURL(), Role: harbor.RolePull, User: "robot$naru-pull-2", Secret: "new"}
+	ok(t, c.handOut(t.Context(), next))
+	text := string(must(os.ReadFile(filepath.Join(hosts["a"].dir, "etc/containerd/certs.d/ghcr.io/hosts.toml")))(t))
+	if !strings.Contains(text, basic(next)) {
+		t.Errorf("a node that asks Harbor has\n%s", text)
+	}
+	if have := must(steadyOn(t.Context(), c.Hosts[2]))(t); len(have) > 0 {
+		t.Errorf("a node that asks the depot alone was made to ask Harbor: %v", have)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.handOut(ctx, next); !errors.Is(err, context.Canceled) {
+		t.Errorf("cut off: %v", err)
 	}
 }
 

@@ -232,30 +232,47 @@ func (c *Cluster) depotMirrorTask(h *bootstrap.Host) phase.Task {
 }
 
 // handOut brings a new pull robot to the nodes that ask Harbor already, before the old one
-// goes. A node that is off gets it when the phase comes to it.
+// goes. A node that cannot be given it, such as one that is off, is told of and gets it
+// when the phase comes to it; until then it asks the depot. Failing for its sake would
+// leave the others with the login of a robot that is removed again.
 func (c *Cluster) handOut(ctx context.Context, l RobotLogin) error {
 	if l.Role != harbor.RolePull {
 		return nil
 	}
-	registries, err := c.mirrored(ctx)
-	if err != nil {
-		return err
+	if _, err := c.mirrorFiles(nil, &l); err != nil {
+		return err // it is the same on every node
 	}
-	files, err := c.mirrorFiles(registries, &l)
-	if err != nil {
-		return err
-	}
-	return c.onEach(ctx, func(ctx context.Context, _ int, h *bootstrap.Host) error {
-		if !h.Node() {
-			return nil
+	_ = c.onEach(ctx, func(ctx context.Context, _ int, h *bootstrap.Host) error {
+		if err := c.handOutTo(ctx, h, &l); err != nil && ctx.Err() == nil {
+			c.Progress.Note(fmt.Sprintf("warning: %s has not got the new login for Harbor, and asks the depot until it has: %v", h.Name, shortly(err)))
 		}
-		have, err := steadyOn(ctx, h)
-		if err != nil || len(have) == 0 {
-			return err
-		}
-		_, err = h.Ensure(ctx, files)
-		return err
+		return nil
 	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// handOutTo gives a node the login wherever it has an older one.
+func (c *Cluster) handOutTo(ctx context.Context, h *bootstrap.Host, l *RobotLogin) error {
+	if !h.Node() {
+		return nil
+	}
+	have, err := steadyOn(ctx, h)
+	if err != nil || len(have) == 0 {
+		return err
+	}
+	registries := map[string]string{}
+	for _, host := range have {
+		registries[host] = push.Project(host)
+	}
+	files, err := c.mirrorFiles(registries, l)
+	if err != nil {
+		return err
+	}
+	_, err = h.Ensure(ctx, files)
+	return err
 }
 
 // mirrorDrift compares the mirrors of every node with what they were last made to be.
