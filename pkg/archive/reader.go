@@ -291,10 +291,11 @@ func (r *Reader) SignatureFiles() []string {
 // ReadSignatureFile returns a file in signatures/. The signature of bundle.json
 // does not cover it: the caller verifies it.
 func (r *Reader) ReadSignatureFile(ctx context.Context, name string) ([]byte, error) {
-	if !slices.Contains(r.SignatureFiles(), name) {
+	last := len(r.volumes) - 1
+	held := func(e entry) bool { return e.name == name }
+	if !strings.HasPrefix(name, signaturePrefix) || !slices.ContainsFunc(r.layout.Load().entries[last], held) {
 		return nil, fmt.Errorf("reading %q: %w", name, fs.ErrNotExist)
 	}
-	last := len(r.volumes) - 1
 	e, err := r.place(ctx, last, name)
 	if err != nil {
 		return nil, err
