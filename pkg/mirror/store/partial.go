@@ -18,6 +18,10 @@ import (
 // for the sake of naming its digest.
 const surplus = 64 << 20
 
+// writebackStep, in bytes, is how much of a blob comes before the disk is asked to begin
+// with it: it then works while the rest comes, and the sync at the end is short.
+const writebackStep = 8 << 20
+
 // partial is content that is being put together.
 type partial struct {
 	s     *Store
@@ -27,6 +31,7 @@ type partial struct {
 	f     *os.File
 	hash  hash.Hash // of the first size bytes
 	size  int64     // of what came; of that, no more than want.Size is in f
+	sent  int64     // of what is in f, what the disk was asked to begin with
 	// stitched says that what is there came by more than one fetch.
 	stitched bool
 	// cut says that the content is longer than size, which is more than wanted.
@@ -178,6 +183,10 @@ func (p *partial) add(data []byte) error {
 	}
 	_, _ = p.hash.Write(data) // never fails
 	p.size += int64(len(data))
+	if p.size-p.sent >= writebackStep {
+		startWriteback(p.f, p.sent, p.size-p.sent)
+		p.sent = p.size
+	}
 	if p.want.Size < 0 {
 		p.meter.reach(p.size)
 		return nil
@@ -205,7 +214,7 @@ func (p *partial) check() error {
 // reset forgets what came.
 func (p *partial) reset() error {
 	p.hash.Reset()
-	p.size, p.stitched, p.cut = 0, false, false
+	p.size, p.sent, p.stitched, p.cut = 0, 0, false, false
 	if err := p.f.Truncate(0); err != nil {
 		return err
 	}
