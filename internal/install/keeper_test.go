@@ -17,7 +17,7 @@ import (
 	"naru/pkg/bootstrap"
 )
 
-// rooted is a Runner whose absolute paths below /var/lib/naru and /etc lie in a
+// rooted is a Runner whose absolute paths below /var/lib/naru, /etc and the like lie in a
 // folder of the test, so that the product's own scripts work on real files.
 type rooted struct {
 	dir string
@@ -28,7 +28,7 @@ type rooted struct {
 func (r rooted) Run(ctx context.Context, c bootstrap.Command) (*bootstrap.Result, error) {
 	argv := make([]string, len(c.Argv))
 	for i, a := range c.Argv {
-		for _, top := range []string{"/var/lib/naru", "/run/naru", "/etc/systemd/system", "/etc/kubernetes", "/etc/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/usr/local/bin"} {
+		for _, top := range []string{"/var/lib/naru", "/run/naru", "/etc/naru", "/etc/systemd/system", "/etc/kubernetes", "/etc/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/usr/local/bin"} {
 			a = strings.ReplaceAll(a, top, r.dir+top)
 		}
 		argv[i] = a

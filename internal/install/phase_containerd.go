@@ -78,7 +78,7 @@ func (c *Cluster) programsTask(h *bootstrap.Host) phase.Task {
 				return err
 			}
 			if slices.ContainsFunc(differ, func(f bootstrap.File) bool { return strings.HasPrefix(path.Base(f.Path), "containerd") }) {
-				if err := c.markStale(ctx, h); err != nil { // the next task restarts it
+				if err := markStale(ctx, h, containerdStale); err != nil { // the next task restarts it
 					return err
 				}
 			}
@@ -123,8 +123,8 @@ func (c *Cluster) kubeletVersion(ctx context.Context, h *bootstrap.Host) (string
 // a restart or a reboot.
 const containerdStale = "/run/naru/containerd.stale"
 
-func (c *Cluster) markStale(ctx context.Context, h *bootstrap.Host) error {
-	_, err := h.Script(ctx, `install -d -m 0755 /run/naru; : >"$1"`, containerdStale)
+func markStale(ctx context.Context, h *bootstrap.Host, mark string) error {
+	_, err := h.Script(ctx, `install -d -m 0755 /run/naru; : >"$1"`, mark)
 	return err
 }
 
@@ -147,7 +147,7 @@ func (c *Cluster) containerdTask(h *bootstrap.Host) phase.Task {
 			if err != nil {
 				return err
 			}
-			if err := c.markStale(ctx, h); err != nil {
+			if err := markStale(ctx, h, containerdStale); err != nil {
 				return err
 			}
 			if _, err := h.Ensure(ctx, files); err != nil {

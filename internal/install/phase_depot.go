@@ -195,6 +195,10 @@ func fileSum(path string) (_ string, err error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
+// depotStale marks a depot that runs with older keys, flags or program than are there.
+// It is set before any is written, and gone after a restart or a reboot.
+const depotStale = "/run/naru/depot.stale"
+
 // serveTask runs the service that serves the bundles.
 func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
 	names := c.depotNames(h)
@@ -234,6 +238,9 @@ func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
 			if up, err := h.UnitHolds(ctx, depotUnit); err != nil || !up {
 				return false, err
 			}
+			if stale, err := h.Holds(ctx, `[ -e "$1" ]`, depotStale); err != nil || stale {
+				return false, err
+			}
 			return c.depotServes(ctx, h)
 		},
 		Do: func(ctx context.Context) error {
@@ -241,12 +248,7 @@ func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
 			if err != nil {
 				return err
 			}
-			for _, f := range changed {
-				if err := h.Put(ctx, f); err != nil {
-					return err
-				}
-			}
-			if err := h.Unit(ctx, depotUnit, true); err != nil {
+			if err := startDepot(ctx, h, changed); err != nil {
 				return err
 			}
 			return c.waitDepot(ctx, h)
@@ -255,17 +257,48 @@ func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
 	}
 }
 
+// startDepot writes files of a depot and starts it anew.
+func startDepot(ctx context.Context, h *bootstrap.Host, files []bootstrap.File) error {
+	if err := markStale(ctx, h, depotStale); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := h.Put(ctx, f); err != nil {
+			return err
+		}
+	}
+	if err := h.Unit(ctx, depotUnit, true); err != nil {
+		return err
+	}
+	return h.Do(ctx, "rm", "-f", depotStale)
+}
+
 // depotRestarts is how often the service may end before it is given up.
 const depotRestarts = 3
 
-// waitDepot waits until the depot serves. It may have to verify what it got first,
-// which has no bound but the disk's speed; a service that ends again and again is
-// given up.
+// NotServedError is a depot that serves, and left out a bundle that it was given:
+// nobody it trusts signed that, or a key that was revoked there.
+type NotServedError struct{ Host, Bundle string }
+
+func (e *NotServedError) Error() string {
+	return fmt.Sprintf("%s: the depot serves, but for bundle %s", e.Host, e.Bundle)
+}
+
+// waitDepot waits until a depot that was just started serves. It may have to verify what
+// it got first, which has no bound but the disk's speed; a service that ends again and
+// again is given up, and so is one that answers without a bundle: it answers when
+// it has looked at all of them.
 func (c *Cluster) waitDepot(ctx context.Context, h *bootstrap.Host) error {
 	err := poll(ctx, 300*time.Millisecond, func(ctx context.Context) (bool, error) {
-		ok, err := c.depotServes(ctx, h)
-		if ok || err != nil {
-			return ok, err
+		lacks, up, err := c.depotLacks(ctx, h)
+		if err != nil {
+			return false, err
+		}
+		if up && lacks != "" {
+			return false, &NotServedError{Host: h.Name, Bundle: lacks}
+		}
+		if up {
+			return true, nil
 		}
 		out, err := h.Output(ctx, "systemctl", "show", "-p", "NRestarts", "--value", depotUnit)
 		if n, _ := strconv.Atoi(out); n >= depotRestarts {
@@ -352,29 +385,36 @@ func (c *Cluster) depotClient(h *bootstrap.Host) (*http.Client, error) {
 
 // depotServes tells whether the depot answers with every bundle of this run.
 func (c *Cluster) depotServes(ctx context.Context, h *bootstrap.Host) (bool, error) {
+	lacks, up, err := c.depotLacks(ctx, h)
+	return up && lacks == "", err
+}
+
+// depotLacks tells whether the depot answers, and the first bundle of this run that it
+// does not serve then, or "".
+func (c *Cluster) depotLacks(ctx context.Context, h *bootstrap.Host) (lacks string, up bool, err error) {
 	client, err := c.depotClient(h)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	defer client.CloseIdleConnections()
 	url := "https://" + manifest.Endpoint{Host: bracket(h.Address), Port: c.Site.Depot.Port}.String() + "/bundles"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return false, fmt.Errorf("asking the depot: %w", err)
+		return "", false, fmt.Errorf("asking the depot: %w", err)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return false, nil //nolint:nilerr // not there, or not yet
+		return "", false, nil //nolint:nilerr // not there, or not yet
 	}
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return false, nil //nolint:nilerr // likewise
+		return "", false, nil //nolint:nilerr // likewise
 	}
 	for _, b := range c.Set.Bundles {
 		if !strings.Contains(string(data), b.BundleDigest().String()) {
-			return false, nil
+			return b.BundleDigest().String(), true, nil
 		}
 	}
-	return true, nil
+	return "", true, nil
 }

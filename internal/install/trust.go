@@ -16,6 +16,7 @@ import (
 	"naru/internal/intake"
 	"naru/internal/progress"
 	"naru/pkg/bootstrap"
+	"naru/pkg/sign/verify"
 )
 
 // What a depot may have been told to take: flags of its unit.
@@ -56,8 +57,17 @@ func (c *Cluster) acceptedBefore(ctx context.Context, h *bootstrap.Host) (accept
 }
 
 // trustedKeys are the public keys that the bundles were opened with, and those of the
-// trust folder that are revoked: a depot refuses these as well.
+// trust folder that are revoked: a depot refuses these as well. What is no key is an
+// error here: a depot that finds it among its keys does not start.
 func (c *Cluster) trustedKeys() ([]bootstrap.File, error) {
+	if _, err := verify.LoadKeys(c.Intake.Keys...); err != nil {
+		return nil, err
+	}
+	if c.Intake.TrustDir != "" {
+		if _, err := verify.LoadTrustDir(c.Intake.TrustDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
 	trusted := slices.Clone(c.Intake.Keys)
 	var revoked []string
 	if c.Intake.TrustDir != "" {
@@ -118,7 +128,8 @@ func keyFiles(paths []string, dir string) ([]bootstrap.File, error) {
 // CarryTrust brings the keys of a trust folder to the depots, those revoked as well,
 // and restarts the depots that got any: they leave out what such a key signed. It
 // needs no bundle, as the only one there is may be what the revoked key signed. It
-// returns the depots that were changed.
+// returns the depots that were changed, also with an error. No key at all is
+// intake.ErrNoTrust.
 func CarryTrust(ctx context.Context, siteFile string, in intake.Options, p progress.Observer) ([]string, error) {
 	c, err := openSite(siteFile)
 	if err != nil {
@@ -133,24 +144,41 @@ func CarryTrust(ctx context.Context, siteFile string, in intake.Options, p progr
 	return c.carryTrust(ctx)
 }
 
+// carryTrust goes on where a depot fails: it may be down for good, and the others serve
+// what the revoked key signed.
 func (c *Cluster) carryTrust(ctx context.Context) ([]string, error) {
 	keys, err := c.trustedKeys()
 	if err != nil {
 		return nil, err
 	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("carrying keys to the depots: %w", intake.ErrNoTrust)
+	}
 	var out []string
+	var errs []error
 	for _, h := range c.depots() {
-		changed, err := h.Ensure(ctx, keys)
+		changed, err := c.carryKeys(ctx, h, keys)
 		if err != nil {
-			return out, err
-		}
-		if len(changed) == 0 {
+			errs = append(errs, fmt.Errorf("carrying keys to %q: %w", h.Name, err))
 			continue
 		}
-		if err := h.Do(ctx, "systemctl", "restart", depotUnit); err != nil {
-			return out, err
+		if changed {
+			c.Progress.Note(line(h.Name, "got keys, and was started again"))
+			out = append(out, h.Name)
 		}
-		out = append(out, h.Name)
 	}
-	return out, nil
+	return out, errors.Join(errs...)
+}
+
+// carryKeys brings keys to one depot and restarts it when it did not know them all.
+func (c *Cluster) carryKeys(ctx context.Context, h *bootstrap.Host, keys []bootstrap.File) (bool, error) {
+	differ, err := h.Differ(ctx, keys)
+	if err != nil {
+		return false, err
+	}
+	stale, err := h.Holds(ctx, `[ -e "$1" ]`, depotStale)
+	if err != nil || len(differ) == 0 && !stale {
+		return false, err
+	}
+	return true, startDepot(ctx, h, differ)
 }
