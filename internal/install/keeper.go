@@ -1,10 +1,12 @@
 package install
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"naru/pkg/bootstrap"
@@ -143,7 +145,18 @@ func (c *Cluster) keepRuns(ctx context.Context, h *bootstrap.Host) error {
 	if err != nil {
 		return fmt.Errorf("handing over what runs wrote down: %w", err)
 	}
-	return c.keeper().Put(ctx, bootstrap.File{Path: fmt.Sprintf("%s/runs-%s.jsonl", bootstrap.StateDir, h.Name), Mode: "0600", Content: data})
+	to := fmt.Sprintf("%s/runs-%s.jsonl", bootstrap.StateDir, h.Name)
+	before, err := c.keeper().ReadFile(ctx, to)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("handing over what runs wrote down: %w", err)
+	}
+	switch {
+	case bytes.HasSuffix(before, data): // handed over by a run that was cut off later
+		return nil
+	case !bytes.HasPrefix(data, before): // the host was here before
+		data = slices.Concat(before, data)
+	}
+	return c.keeper().Put(ctx, bootstrap.File{Path: to, Mode: "0600", Content: data})
 }
 
 // lastKeeper is the host that was the first control plane when the site was applied

@@ -102,13 +102,15 @@ func kubeadmDone(ctx context.Context, h *bootstrap.Host) (bool, error) {
 }
 
 // kubeadmScript runs kubeadm with its input $1 and the words after it, alone on its
-// host, and marks that it came to its end. It goes on when nobody listens any more.
+// host, and marks that it came to its end. It goes on when nobody listens any more, and
+// when somebody stops an installer that runs on the host itself: a terminal's interrupt
+// reaches whatever was started from it.
 const kubeadmScript = `in=$1; mark=$2; shift 2
 exec 9>/run/naru/kubeadm.lock
 flock -w 840 9
 [ -e "$mark" ] && exit 0
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-trap '' HUP PIPE
+trap '' HUP PIPE INT
 systemctl enable -q kubelet
 umask 077
 if ! kubeadm "$@" --config "$in" >/run/naru/kubeadm.log 2>&1 9>&-; then

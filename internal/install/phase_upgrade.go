@@ -125,12 +125,13 @@ func (c *Cluster) putTools(ctx context.Context, h *bootstrap.Host, names ...stri
 }
 
 // kubeadmUpgradeScript runs kubeadm upgrade with the words given, alone on its host, and
-// ends with its code. It goes on when nobody listens any more.
+// ends with its code. It goes on when nobody listens any more, and when somebody stops an
+// installer that runs on the host itself.
 const kubeadmUpgradeScript = `install -d -m 0755 /run/naru
 exec 9>/run/naru/kubeadm.lock
 flock -w 840 9
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-trap '' HUP PIPE
+trap '' HUP PIPE INT
 umask 077
 r=0
 kubeadm upgrade "$@" >/run/naru/kubeadm.log 2>&1 9>&- || r=$?
@@ -239,11 +240,28 @@ func (c *Cluster) otherKubernetes(ctx context.Context) ([]bootstrap.Finding, err
 		if err != nil {
 			return nil, err
 		}
-		if f, wrong := versionFinding(h.Name, have, c.Set.Kubernetes); wrong {
+		f, wrong := versionFinding(h.Name, have, c.Set.Kubernetes)
+		if !wrong && have != "" && h.HasRole(manifest.RoleControlPlane) {
+			api, err := apiServerVersion(ctx, h)
+			if err != nil {
+				return nil, err
+			}
+			f, wrong = versionFinding(h.Name, api, c.Set.Kubernetes)
+		}
+		if wrong {
 			out = append(out, f)
 		}
 	}
 	return out, nil
+}
+
+// apiServerVersion is the version of a host's API server, without "v"; "" where there
+// is none. It is newer than the kubelet's on a control plane whose upgrade was cut off,
+// and kubeadm would take it back.
+func apiServerVersion(ctx context.Context, h *bootstrap.Host) (string, error) {
+	out, err := h.Script(ctx, `[ -e "$1" ] || exit 0
+sed -n 's,^ *image: .*kube-apiserver:v\([^@" ]*\).*,\1,p' "$1" | head -n 1`, "/etc/kubernetes/manifests/kube-apiserver.yaml")
+	return strings.ReplaceAll(out, "_", "+"), err // as kubeadm spells it in a tag
 }
 
 // versionFinding compares what a host runs, "" for nothing, with what is brought.
