@@ -117,11 +117,12 @@ func (o *output) put(data []byte, at int64) error {
 	direct := o.direct.Load()
 	_, err := o.f.WriteAt(data, at)
 	if err != nil && direct && notDirect(err) {
-		// A file system that takes the flag and refuses the write.
-		o.direct.Store(false)
+		// A file system that takes the flag and refuses the write. The flag goes first: a
+		// write beside this one that finds direct unset counts on it.
 		if err = setDirect(o.f, false); err != nil {
 			return err
 		}
+		o.direct.Store(false)
 		_, err = o.f.WriteAt(data, at)
 	}
 	return err

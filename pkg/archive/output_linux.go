@@ -29,10 +29,16 @@ func setDirect(f *os.File, direct bool) error {
 	return errors.Join(err, flagErr)
 }
 
-// reserve gives f room for size bytes, which is its size from then on. Where the file
-// system has no such thing, nothing happens.
+// reserve gives f room for size bytes, which is its size from then on, on FAT its room
+// alone. Where the file system has no such thing, nothing happens.
 func reserve(f *os.File, size int64) error {
-	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	mode := uint32(0)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err == nil && fs.Type == unix.MSDOS_SUPER_MAGIC {
+		// FAT has no size without content: all of it would be written as zeros first.
+		mode = unix.FALLOC_FL_KEEP_SIZE
+	}
+	err := unix.Fallocate(int(f.Fd()), mode, 0, size)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EFBIG) {
 		return fmt.Errorf("taking room for %d bytes: %w", size, err)
 	}

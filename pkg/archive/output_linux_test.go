@@ -80,6 +80,40 @@ func TestOutput(t *testing.T) {
 	}
 }
 
+// TestOutputRefused has writes that run side by side refused as direct ones: none of
+// them is the worse for what another finds out at that moment.
+func TestOutputRefused(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "volume"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	const size, count = 2 * directAlign, 6
+	var pieces []*piece
+	for range count {
+		pieces = append(pieces, &piece{mem: alignedBytes(directAlign + size + 1)[1:]})
+	}
+	for range 500 {
+		if err := f.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		out, err := newOutput(f, count*size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, done := make(chan *piece, count), make(chan *piece, count)
+		for i, p := range pieces {
+			p.reset(int64(i) * size)
+			p.buf = p.buf[:size]
+			in <- p
+		}
+		close(in)
+		if err := out.run(t.Context(), in, done, func(int) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestOutputFails ends when a write fails, however many pieces are still to come.
 func TestOutputFails(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "volume"))
