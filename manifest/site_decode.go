@@ -319,6 +319,9 @@ func (s *Site) validateHarbor(doc *document) {
 	if h.Address != "" && h.Mode != HarborExternal {
 		doc.errorf("harbor.address", "only an external Harbor has an address of its own")
 	}
+	if h.Mode == HarborInCluster && len(s.Balancers()) == 0 && h.Port != h.NodePort {
+		doc.errorf("harbor.port", "port %d: without a load balancer Harbor answers at its nodePort, %d", h.Port, h.NodePort)
+	}
 	if h.Mode == HarborExternal && (h.User == "" || h.Password == nil) {
 		doc.errorf("harbor", "an external Harbor needs user and password")
 	}

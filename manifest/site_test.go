@@ -121,6 +121,23 @@ pki: {caFile: a}
 	}
 }
 
+// TestHarborPort: without HAProxy nothing else than the node port answers.
+func TestHarborPort(t *testing.T) {
+	const site = "apiVersion: naru/v1\nkind: Site\nname: a\ndomain: a.test\nhosts: [{name: a, address: 10.0.0.1, roles: [control-plane]}]\n"
+	for text, good := range map[string]bool{
+		"":                                true,
+		"harbor: {nodePort: 30443}":       true,
+		"harbor: {port: 443}":             false,
+		"harbor: {port: 30003}":           true,
+		"harbor: {mode: none, port: 443}": true,
+		"harbor: {port: 443}\nendpoint: {vip: 10.0.0.9}": true,
+	} {
+		if _, err := DecodeSite("s.yaml", []byte(site+text+"\n")); (err == nil) != good {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestLocalSite(t *testing.T) {
 	s := LocalSite("box", "192.0.2.7")
 	if s.APIEndpoint().String() != "192.0.2.7:6443" || len(s.Nodes()) != 1 || s.Depots()[0].Name != "box" || s.Network.Pods != DefaultPodCIDR {

@@ -97,16 +97,30 @@ func (c *Cluster) harborFrontend() []bootstrap.Frontend {
 	return []bootstrap.Frontend{f}
 }
 
-// harborFindings warns of a Harbor whose name leads to a host on which nothing passes on
-// to it.
-func (c *Cluster) harborFindings() []bootstrap.Finding {
-	if c.ownHarbor() == nil || len(c.Site.Balancers()) > 0 {
-		return nil
+// harborFindings are what would take the site's Harbor away from its nodes: bundles
+// without the Harbor that the cluster has, and two services at one port of HAProxy, which
+// would answer for each other by turns.
+func (c *Cluster) harborFindings(ctx context.Context) ([]bootstrap.Finding, error) {
+	var out []bootstrap.Finding
+	at := map[int]string{}
+	for _, f := range c.frontends() {
+		if other := at[f.Port]; other != "" && len(c.Site.Balancers()) > 0 {
+			out = append(out, bootstrap.Finding{Check: "ports", What: fmt.Sprintf("HAProxy is to pass on port %d for both %s and %s", f.Port, other, f.Name), Mend: "choose another harbor.port"})
+		}
+		at[f.Port] = f.Name
 	}
-	return []bootstrap.Finding{{Host: c.keeper().Name, Check: "harbor", Warning: true,
-		What: fmt.Sprintf("Harbor's name %s stands for this host, and no HAProxy runs there that would pass on port %d: clients reach Harbor at node port %d alone, and nodes pull from the depot",
-			c.Site.Harbor.Host, c.Site.Harbor.Port, c.Site.Harbor.NodePort),
-		Mend: "give a host the role lb, or the control planes a vip (endpoint.vip)"}}
+	if c.Site.Harbor.Mode != manifest.HarborInCluster || c.ownHarbor() != nil || slices.Contains(c.Site.Components.Without, harborID) {
+		return out, nil
+	}
+	_, err := c.robotLogin(ctx, harbor.RolePull)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrOtherHarbor):
+		return out, nil
+	case err != nil:
+		return nil, err
+	}
+	return append(out, bootstrap.Finding{Check: "harbor", What: "the cluster has a Harbor, and the bundle carries none: nodes would no longer find it",
+		Mend: "apply with the bundle that carries it as well, or give it up by harbor.mode: none"}), nil
 }
 
 // How long Harbor may take to be well: one that was just deployed makes its database,

@@ -177,6 +177,35 @@ func TestMirrorFiles(t *testing.T) {
 	}
 }
 
+// TestHarborFindings: what would take Harbor away from the nodes is found before anything
+// is changed.
+func TestHarborFindings(t *testing.T) {
+	c, _ := planes(t, "a")
+	c.Site.Harbor = manifest.SiteHarbor{Mode: manifest.HarborInCluster, Host: "harbor.site.test", Port: 443}
+	c.Set = &carried.Set{}
+	look := func(want string) {
+		t.Helper()
+		found := must(c.harborFindings(t.Context()))(t)
+		if want == "" && len(found) > 0 || want != "" && (len(found) != 1 || !strings.Contains(found[0].String(), want)) {
+			t.Errorf("found %v, want %q", found, want)
+		}
+	}
+	look("")
+	ok(t, c.robotLogins().Keep(t.Context(), RobotLogin{Harbor: "https://elsewhere.test", Role: harbor.RolePull}))
+	look("")
+	ok(t, c.robotLogins().Keep(t.Context(), RobotLogin{Harbor: c.harborURL(), Role: harbor.RolePull}))
+	look("the bundle carries none")
+	c.Site.Components.Without = []string{harborID}
+	look("")
+	c.Site.Components.Without = nil
+	c.Components = []*manifest.ComponentSpec{{ID: harborID}}
+	look("")
+	c.Site.Endpoint.VIP = "10.0.0.100"
+	look("")
+	c.Site.Harbor.Port = manifest.SharedAPIPort
+	look("port 8443 for both kube-api and harbor")
+}
+
 // gone is a Runner of a host that is off.
 type gone struct{ rooted }
 

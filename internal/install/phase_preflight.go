@@ -77,14 +77,13 @@ func (c *Cluster) preflight(ctx context.Context) error {
 		return err
 	}
 	findings = append(findings, renamed...)
-	for _, look := range []func(context.Context) ([]bootstrap.Finding, error){c.keeperFindings, c.authorityFindings} {
+	for _, look := range []func(context.Context) ([]bootstrap.Finding, error){c.keeperFindings, c.authorityFindings, c.harborFindings} {
 		found, err := look(ctx)
 		if err != nil {
 			return err
 		}
 		findings = append(findings, found...)
 	}
-	findings = append(findings, c.harborFindings()...)
 	if err := c.checkCarriedFor(ctx); err != nil {
 		findings = append(findings, bootstrap.Finding{Check: "bundle", What: err.Error(), Mend: "build the bundle with what is missing"})
 	}
