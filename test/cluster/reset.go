@@ -25,8 +25,14 @@ func (w *world) resetAndKill(ctx context.Context) (string, error) {
 	if err := w.leftovers(ctx); err != nil {
 		return "", err
 	}
-	for i := range w.kills {
-		if err := w.killedApply(ctx, i); err != nil {
+	for n := 0; n < w.kills; {
+		hit, err := w.killedApply(ctx, n)
+		if err != nil {
+			return "", err
+		}
+		if hit {
+			n++
+		} else if _, err := w.ok(w.install(ctx, "reset", "-f", file, "--all", "--yes")); err != nil { // it came to its end first
 			return "", err
 		}
 	}
@@ -53,13 +59,14 @@ func (w *world) resetAndKill(ctx context.Context) (string, error) {
 	return fmt.Sprintf("reset in %s; killed %d times; the last apply took %s", seconds(reset.took), w.kills, seconds(r.took)), nil
 }
 
-// killedApply starts an apply and kills it after a moment of chance.
-func (w *world) killedApply(ctx context.Context, i int) error {
+// killedApply starts an apply and kills it after a moment of chance. It tells whether
+// the apply had not come to its end by then.
+func (w *world) killedApply(ctx context.Context, i int) (bool, error) {
 	cmd, err := w.apply(ctx, w.site)
 	if err != nil {
-		return err
+		return false, err
 	}
-	after := 3*time.Second + time.Duration(w.rand.Int64N(int64(60*time.Second)))
+	after := 2*time.Second + time.Duration(w.rand.Int64N(int64(40*time.Second)))
 	timer := time.AfterFunc(after, func() {
 		if cmd.Process != nil {
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -68,13 +75,13 @@ func (w *world) killedApply(ctx context.Context, i int) error {
 	defer timer.Stop()
 	r, err := w.exec(cmd)
 	if err != nil {
-		return err
+		return false, err
 	}
 	fmt.Printf("   kill %d after %s: exit code %d\n", i+1, seconds(after), r.code)
 	if r.code > 0 {
-		return fmt.Errorf("apply that was to be killed failed by itself: %s", last(r.all(), 3000))
+		return false, fmt.Errorf("apply that was to be killed failed by itself: %s", last(r.all(), 3000))
 	}
-	return nil
+	return r.code < 0, nil
 }
 
 // leftovers wants that reset left nothing of the cluster.
