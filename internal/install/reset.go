@@ -36,8 +36,10 @@ type Kept struct {
 
 // ResetResult is what a reset did.
 type ResetResult struct {
+	// Hosts that were reset, also where others failed.
 	Hosts []string `json:"hosts"`
-	// Kept are the site key, journal, reports and robots' logins that lie on the hosts.
+	// Kept are the site key, journal, reports, robots' logins and revoked keys that lie on
+	// the hosts.
 	Kept []Kept `json:"kept,omitempty"`
 }
 
@@ -111,26 +113,30 @@ func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, er
 			}
 		}
 	}
-	kept := make([][]string, len(c.Hosts))
+	kept, done := make([][]string, len(c.Hosts)), make([]bool, len(c.Hosts))
 	err := c.onEach(ctx, func(ctx context.Context, i int, h *bootstrap.Host) (err error) {
 		if !slices.Contains(targets, h.Name) {
 			return nil
 		}
 		c.Progress.Note(line(h.Name, "reset"))
 		kept[i], err = h.Reset(ctx)
+		done[i] = err == nil
 		return err
 	})
-	r := &ResetResult{Hosts: targets}
+	r := &ResetResult{}
 	for i, h := range c.Hosts {
+		if done[i] {
+			r.Hosts = append(r.Hosts, h.Name)
+		}
 		c.noteKept(h.Name, kept[i])
 		if len(kept[i]) > 0 {
 			r.Kept = append(r.Kept, Kept{Host: h.Name, Paths: kept[i]})
 		}
 	}
-	if err != nil {
-		return r, err
+	if len(r.Hosts) > 0 { // also where others could not be reset: nothing else says so later
+		err = errors.Join(err, c.recordReset(r))
 	}
-	return r, c.recordReset(r)
+	return r, err
 }
 
 // lockForReset takes the site's lock.
@@ -147,7 +153,7 @@ func (c *Cluster) lockForReset(ctx context.Context, all bool) error {
 // noteKept says what a reset left on a host.
 func (c *Cluster) noteKept(host string, paths []string) {
 	if len(paths) > 0 {
-		c.Progress.Note(line(host, "kept, as it is the site's signed record: "+strings.Join(paths, " ")))
+		c.Progress.Note(line(host, "kept, as it is of the site's record: "+strings.Join(paths, " ")))
 	}
 }
 

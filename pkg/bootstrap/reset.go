@@ -38,14 +38,25 @@ exit 0`
 // Reset takes everything of naru off the host but the OS packages, so that apply
 // works again. What the host keeps of the site's signed record stays, and is returned:
 // who ran the installer there would lose the key that the reports are signed with, and
-// with the journal all that says what came in. So do logins of a Harbor's robots.
+// with the journal all that says what came in. So do logins of a Harbor's robots, and the
+// keys that are revoked: what they signed would be believed again, with --key.
 func (h *Host) Reset(ctx context.Context) (kept []string, err error) {
 	if err := h.KubeadmReset(ctx); err != nil {
 		return nil, err
 	}
-	out, err := h.Script(ctx, resetScript+keepRecordScript, StateDir)
+	out, err := h.Script(ctx, resetScript+keepRevokedScript+keepRecordScript, StateDir, "/etc/naru")
 	return strings.Fields(out), err
 }
+
+// keepRevokedScript empties the folder $2 but for the revoked keys of its trust folder,
+// and prints the path of these.
+const keepRevokedScript = `
+for p in "$2"/* "$2"/.[!.]* "$2"/trust/* "$2"/trust/.[!.]*; do
+  case $p in "$2"/trust|"$2"/trust/revoked) ;; *) rm -rf -- "$p";; esac
+done
+rmdir "$2/trust/revoked" "$2/trust" "$2" 2>/dev/null || true
+[ ! -e "$2/trust/revoked" ] || echo "$2/trust/revoked"
+`
 
 // keepRecordScript empties the folder $1 but for the signed record, and prints the
 // paths of that.
@@ -69,7 +80,7 @@ rm -rf /etc/systemd/system/kubelet.service.d /etc/kubernetes /etc/containerd /et
 rm -rf /var/lib/containerd/* /var/lib/containerd 2>/dev/null || true
 rm -f /etc/haproxy/haproxy.cfg /etc/haproxy/haproxy.cfg.new /etc/keepalived/keepalived.conf /etc/sysctl.d/90-naru.conf /etc/modules-load.d/naru.conf
 for p in kubeadm kubelet kubectl containerd containerd-shim-runc-v2 ctr runc crictl etcdctl etcdutl; do rm -f /usr/local/bin/$p; done
-rm -rf /opt/cni/bin /etc/cni /usr/local/lib/naru /etc/naru /var/log/kubernetes /var/log/pods /var/log/containers
+rm -rf /opt/cni/bin /etc/cni /usr/local/lib/naru /var/log/kubernetes /var/log/pods /var/log/containers
 t=$(mktemp /etc/.naru.XXXXXX)
 sed '/^# naru begin$/,/^# naru end$/d' /etc/hosts >"$t"; chmod 644 "$t"; mv -f "$t" /etc/hosts
 systemctl daemon-reload

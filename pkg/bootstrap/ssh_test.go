@@ -331,6 +331,41 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// TestResetKeepsRevokedKeys: reset deleted the installer's own trust folder where that is
+// a host of the site, and what a revoked key signed was taken again.
+func TestResetKeepsRevokedKeys(t *testing.T) {
+	h := newServer(t, asIs).host(t, nil)
+	reset := func(names ...string) (dir, kept string) {
+		t.Helper()
+		dir = filepath.Join(t.TempDir(), "naru")
+		for _, name := range names {
+			ok(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+			ok(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		}
+		return dir, must(h.Script(t.Context(), keepRevokedScript, "", dir))(t)
+	}
+	dir, kept := reset("ca.crt", "trust/a.pub", "trust/.b", "trust/revoked/bad.pub", ".hidden/x", "depot/tls.key")
+	if kept != dir+"/trust/revoked" {
+		t.Errorf("kept %q", kept)
+	}
+	var there []string
+	ok(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			there = append(there, p)
+		}
+		return err
+	}))
+	if !slices.Equal(there, []string{dir + "/trust/revoked/bad.pub"}) {
+		t.Errorf("there is %v", there)
+	}
+	for _, names := range [][]string{{"ca.crt", "trust/a.pub"}, {"ca.crt"}, nil} {
+		dir, kept := reset(names...)
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || kept != "" {
+			t.Errorf("%v: kept %q, %v", names, kept, err)
+		}
+	}
+}
+
 // TestResetKeepsTheRecord: reset deleted the site's key, journal and reports with the
 // folder that naru keeps on a host.
 func TestResetKeepsTheRecord(t *testing.T) {
