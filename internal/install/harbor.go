@@ -13,6 +13,8 @@ type HarborSetup struct {
 	// GC and Scan are when garbage is collected and everything scanned, six cron
 	// fields with seconds first; empty for leaving that alone.
 	GC, Scan string
+	// KeepSchedules leaves those that are there already as they are.
+	KeepSchedules bool
 	// Retention is given to projects that have no policy; the zero value keeps
 	// everything.
 	Retention harbor.Retention
@@ -49,12 +51,12 @@ func SetUpHarbor(ctx context.Context, o HarborSetup) (*HarborChanges, error) {
 		return out, err
 	}
 	if o.GC != "" {
-		if out.GC, err = c.EnsureGC(ctx, o.GC); err != nil {
+		if out.GC, err = c.EnsureGC(ctx, harbor.Schedule{Cron: o.GC, Keep: o.KeepSchedules}); err != nil {
 			return out, err
 		}
 	}
 	if o.Scan != "" {
-		out.Scan, err = c.EnsureScanAll(ctx, o.Scan)
+		out.Scan, err = c.EnsureScanAll(ctx, harbor.Schedule{Cron: o.Scan, Keep: o.KeepSchedules})
 		if out.NoScanner = errors.Is(err, harbor.ErrNoScanner); err != nil && !out.NoScanner {
 			return out, err
 		}

@@ -27,7 +27,7 @@ import (
 // and the robots that seed and pull, whose logins lie on the first control plane where
 // only root reads them. Rerunning is safe: the chart is compared with what the cluster
 // has, the certificate stays while it fits, robots stay while their logins work and do
-// not end within a month; schedules that somebody changed since are left as they are.
+// not end within a month; schedules that are there already are left as they are.
 func harborPhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "harbor", Title: "give the site its Harbor", Serial: true, Skip: (*Cluster).noHarbor,
 		Tasks: func(c *Cluster) []phase.Task {
@@ -312,7 +312,7 @@ func (c *Cluster) setUpHarbor(ctx context.Context) error {
 		return err
 	}
 	o := RobotsOptions{Harbor: login, State: c.StateDir, Logins: c.robotLogins(), Roles: siteRoles(), Days: robotDays, HandOut: c.handOut}
-	done, err := SetUpHarbor(ctx, HarborSetup{Robots: o, GC: gcTime, Scan: scanTime})
+	done, err := SetUpHarbor(ctx, HarborSetup{Robots: o, GC: gcTime, Scan: scanTime, KeepSchedules: true})
 	if err != nil {
 		return err
 	}

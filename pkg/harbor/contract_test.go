@@ -165,17 +165,17 @@ func TestContractSettings(t *testing.T) {
 		}
 	}
 	for _, want := range []bool{true, false} {
-		changed, err := c.EnsureGC(t.Context(), "0 0 2 * * 6")
+		changed, err := c.EnsureGC(t.Context(), harbor.Schedule{Cron: "0 0 2 * * 6"})
 		ok(t, err)
 		if changed != want {
 			t.Errorf("garbage collection scheduled: %v, want %v", changed, want)
 		}
 	}
-	changed, err := c.EnsureGC(t.Context(), "0 0 4 * * 6")
+	changed, err := c.EnsureGC(t.Context(), harbor.Schedule{Cron: "0 0 4 * * 6"})
 	if err != nil || !changed {
 		t.Errorf("garbage collection at another time: %v, %v", changed, err)
 	}
-	if _, err := c.EnsureScanAll(t.Context(), "0 0 5 * * *"); !errors.Is(err, harbor.ErrNoScanner) {
+	if _, err := c.EnsureScanAll(t.Context(), harbor.Schedule{Cron: "0 0 5 * * *"}); !errors.Is(err, harbor.ErrNoScanner) {
 		t.Errorf("without a scanner: %v", err)
 	}
 	ok(t, c.RunGC(t.Context()))

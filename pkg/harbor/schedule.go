@@ -22,10 +22,20 @@ const (
 // ErrNoScanner says that Harbor has no scanner to schedule.
 var ErrNoScanner = errors.New("Harbor has no scanner") //nolint:staticcheck // a name
 
-// EnsureScanAll has everything scanned at the given time, six cron fields with seconds
-// first. Without a scanner the error is ErrNoScanner. It tells whether it had to
-// change anything.
-func (c *Client) EnsureScanAll(ctx context.Context, cron string) (changed bool, err error) {
+// Schedule is when something is done again and again.
+type Schedule struct {
+	// Cron are six fields, with seconds first.
+	Cron string
+	// Keep leaves another schedule that is there already as it is, whoever made it.
+	Keep bool
+}
+
+// stands tells whether a schedule that is there is to stay.
+func (s Schedule) stands(have *models.ScheduleObj) bool { return s.Keep || have.Cron == s.Cron }
+
+// EnsureScanAll has everything scanned at the given time. Without a scanner the error is
+// ErrNoScanner. It tells whether it had to change anything.
+func (c *Client) EnsureScanAll(ctx context.Context, at Schedule) (changed bool, err error) {
 	scanners, err := c.api.Scanner.ListScanners(ctx, scanner.NewListScannersParamsWithContext(ctx))
 	if err != nil {
 		return false, failure("listing scanners", "", err)
@@ -37,11 +47,11 @@ func (c *Client) EnsureScanAll(ctx context.Context, cron string) (changed bool, 
 	if err != nil {
 		return false, failure("reading the schedule of scans", "", err)
 	}
-	want := &models.Schedule{Schedule: &models.ScheduleObj{Type: custom, Cron: cron}}
+	want := &models.Schedule{Schedule: &models.ScheduleObj{Type: custom, Cron: at.Cron}}
 	switch have := resp.Payload.Schedule; {
 	case have == nil || have.Type == "" || have.Type == "None":
 		_, err = c.api.ScanAll.CreateScanAllSchedule(ctx, scan_all.NewCreateScanAllScheduleParamsWithContext(ctx).WithSchedule(want))
-	case have.Cron == cron:
+	case at.stands(have):
 		return false, nil
 	default:
 		_, err = c.api.ScanAll.UpdateScanAllSchedule(ctx, scan_all.NewUpdateScanAllScheduleParamsWithContext(ctx).WithSchedule(want))
@@ -49,20 +59,19 @@ func (c *Client) EnsureScanAll(ctx context.Context, cron string) (changed bool, 
 	return err == nil, failure("scheduling scans", "", err)
 }
 
-// EnsureGC has what nothing refers to any more removed at the given time, six cron
-// fields with seconds first. Untagged artifacts stay: images are pulled by digest, and
-// what naru pushed may be known by its digest alone. It tells whether it had to change
-// anything.
-func (c *Client) EnsureGC(ctx context.Context, cron string) (changed bool, err error) {
+// EnsureGC has what nothing refers to any more removed at the given time. Untagged
+// artifacts stay: images are pulled by digest, and what naru pushed may be known by its
+// digest alone. It tells whether it had to change anything.
+func (c *Client) EnsureGC(ctx context.Context, at Schedule) (changed bool, err error) {
 	resp, err := c.api.GC.GetGCSchedule(ctx, gc.NewGetGCScheduleParamsWithContext(ctx))
 	if err != nil {
 		return false, failure("reading the schedule of garbage collection", "", err)
 	}
-	want := gcRequest(custom, cron)
+	want := gcRequest(custom, at.Cron)
 	switch have := resp.Payload.Schedule; {
 	case have == nil || have.Type == "" || have.Type == "None":
 		_, err = c.api.GC.CreateGCSchedule(ctx, gc.NewCreateGCScheduleParamsWithContext(ctx).WithSchedule(want))
-	case have.Cron == cron:
+	case at.stands(have):
 		return false, nil
 	default:
 		_, err = c.api.GC.UpdateGCSchedule(ctx, gc.NewUpdateGCScheduleParamsWithContext(ctx).WithSchedule(want))
