@@ -277,7 +277,7 @@ func startDepot(ctx context.Context, h *bootstrap.Host, files []bootstrap.File) 
 const depotRestarts = 3
 
 // NotServedError is a depot that serves, and left out a bundle that it was given:
-// nobody it trusts signed that, or a key that was revoked there.
+// nobody it trusts signed that, its key was revoked there, or its volumes are damaged.
 type NotServedError struct{ Host, Bundle string }
 
 func (e *NotServedError) Error() string {

@@ -22,8 +22,8 @@ import (
 type ServeOptions struct {
 	Intake intake.Options
 	// Carried are the folders of a depot, a bundle each. One that nobody trusted signed,
-	// or nobody scanned, is left out and told to OnRefused: it must not end the service
-	// of the others.
+	// or nobody scanned, or that cannot be opened because its volumes are damaged or gone,
+	// is left out and told to OnRefused: it must not end the service of the others.
 	Carried   []string
 	OnRefused func(dir string, err error)
 	// AllowUnscanned takes bundles that were built without a scan.
@@ -143,12 +143,10 @@ func openCarried(ctx context.Context, o ServeOptions, dir string) (*intake.Bundl
 	return b, nil
 }
 
-// refuses tells the errors of a bundle that is whole and not to be served.
+// refuses tells the errors of a bundle that is not to be served, or cannot be.
 func refuses(err error) bool {
-	var revoked *verify.RevokedError
-	var nobody *verify.NoMatchError
-	var unscanned *intake.UnscannedError
-	return errors.As(err, &revoked) || errors.As(err, &nobody) || errors.As(err, &unscanned)
+	return errors.As(err, new(*verify.RevokedError)) || errors.As(err, new(*verify.NoMatchError)) || errors.As(err, new(*intake.UnscannedError)) ||
+		errors.As(err, new(*archive.DamagedError)) || errors.As(err, new(*archive.MissingVolumeError)) || errors.As(err, new(*archive.NotABundleError))
 }
 
 // sized is a bundle that tells the sizes of its blobs.

@@ -71,6 +71,28 @@ func TestRevokedKeyReachesTheDepot(t *testing.T) {
 	}
 }
 
+// TestDamagedBundleLeavesTheOthersServed: a volume that was removed, cut off or
+// overwritten took the depot down with all its bundles at its next start.
+func TestDamagedBundleLeavesTheOthersServed(t *testing.T) {
+	signer, key := newSigner(t)
+	for name, damage := range map[string]func(path string) error{
+		"removed":  os.Remove,
+		"cut off":  func(path string) error { return os.Truncate(path, 1000) },
+		"its head": func(path string) error { return os.WriteFile(path, make([]byte, 5000), 0o600) },
+	} {
+		dirs := []string{newSignedBundle(t, "a", signer), newSignedBundle(t, "b", signer)}
+		volumes := must(filepath.Glob(filepath.Join(dirs[0], "*.tar.zst")))(t)
+		ok(t, damage(volumes[0]))
+		var refused []string
+		list, err := openServed(t.Context(), ServeOptions{Intake: intake.Options{Keys: []string{key}}, Carried: dirs, AllowUnscanned: true,
+			OnRefused: func(dir string, _ error) { refused = append(refused, dir) }})
+		if len(list) != 1 || !slices.Equal(refused, dirs[:1]) || err != nil {
+			t.Errorf("%s: %d served, %v refused, %v", name, len(list), refused, err)
+		}
+		intake.CloseAll(list)
+	}
+}
+
 // TestDepotKeepsWhatItAccepts: another bundle carried without the flags took the
 // earlier one's from the unit, and the depot down.
 func TestDepotKeepsWhatItAccepts(t *testing.T) {
