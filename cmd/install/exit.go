@@ -59,7 +59,7 @@ func judgeSite(err error) (cli.Verdict, bool) {
 	case cli.As[*install.LiveHostError](err):
 		return cli.Verdict{Code: cli.ExitHost, Hint: "start what is down there (systemctl status containerd kubelet) and run again; to give the host up, install reset it"}, true
 	case cli.As[*install.NotServedError](err):
-		return cli.Verdict{Code: cli.ExitTrust, Hint: "the depot's journal (naru-depot.service) says why: a key that is revoked there signed the bundle, or none that it trusts"}, true
+		return cli.Verdict{Code: cli.ExitTrust, Hint: "the depot's journal (naru-depot.service) says why: a key that is revoked there signed the bundle, none that it trusts did, or its volumes are damaged"}, true
 	case cli.As[*install.LockedError](err):
 		return cli.Verdict{Code: cli.ExitLocked, Hint: "wait until the other run ends; its lock goes with its connection"}, true
 	case cli.As[*phase.DeadlineError](err):
