@@ -3,6 +3,7 @@ package install
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"naru/internal/carried"
@@ -38,5 +39,22 @@ func TestRoomOfADepot(t *testing.T) {
 	r := must(c.depotRoom(t.Context(), c.Hosts[0]))(t)
 	if r.missing != 0 {
 		t.Errorf("%+v, want nothing missing", r)
+	}
+}
+
+// TestAuthorityIsMadeFirst: where as many hosts as are worked on at a time stood before
+// the depot in the site file, all of them waited for what the depot's turn would make.
+func TestAuthorityIsMadeFirst(t *testing.T) {
+	c := clusterOf(scripted(here), manifest.SiteHost{Name: "cp", Address: "10.0.0.1", Roles: []string{manifest.RoleControlPlane}},
+		manifest.SiteHost{Name: "w", Address: "10.0.0.2", Roles: []string{manifest.RoleWorker}}, manifest.SiteHost{Name: "lb", Address: "10.0.0.3", Roles: []string{manifest.RoleLB}})
+	c.Set = &carried.Set{}
+	var order []string
+	for _, task := range depotPhase().Tasks(c) {
+		if !slices.Contains(order, task.Host) {
+			order = append(order, task.Host)
+		}
+	}
+	if !slices.Equal(order, []string{"lb", "cp", "w"}) {
+		t.Errorf("the hosts' turns: %v", order)
 	}
 }

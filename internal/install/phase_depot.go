@@ -50,7 +50,10 @@ const noDeadline = 24 * time.Hour
 func depotPhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "depot", Title: "serve the bundles inside the site", Tasks: func(c *Cluster) []phase.Task {
 		depots := c.depots()
-		return each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
+		// The host that makes the authority goes first: however few are worked on at a
+		// time, those that wait for it do not keep it from its turn.
+		hosts := slices.DeleteFunc(slices.Clone(c.Hosts), func(h *bootstrap.Host) bool { return h == depots[0] })
+		return each(slices.Insert(hosts, 0, depots[0]), func(h *bootstrap.Host) []phase.Task {
 			var t []phase.Task
 			if h.Name == depots[0].Name {
 				t = append(t, phase.Task{What: "keep the site's certificate authority", Done: c.authorityHolds, Do: c.keepAuthority})
