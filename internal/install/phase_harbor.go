@@ -112,6 +112,10 @@ func (c *Cluster) harborFindings(ctx context.Context) ([]bootstrap.Finding, erro
 	if c.Site.Harbor.Mode != manifest.HarborInCluster || c.ownHarbor() != nil || slices.Contains(c.Site.Components.Without, harborID) {
 		return out, nil
 	}
+	// A login alone says little: a reset leaves it, as part of the site's record.
+	if cluster, err := c.keeper().Holds(ctx, `[ -e "$1" ]`, bootstrap.KubeConfig); err != nil || !cluster {
+		return out, err
+	}
 	_, err := c.robotLogin(ctx, harbor.RolePull)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrOtherHarbor):

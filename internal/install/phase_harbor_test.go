@@ -180,7 +180,7 @@ func TestMirrorFiles(t *testing.T) {
 // TestHarborFindings: what would take Harbor away from the nodes is found before anything
 // is changed.
 func TestHarborFindings(t *testing.T) {
-	c, _ := planes(t, "a")
+	c, hosts := planes(t, "a")
 	c.Site.Harbor = manifest.SiteHarbor{Mode: manifest.HarborInCluster, Host: "harbor.site.test", Port: 443}
 	c.Set = &carried.Set{}
 	look := func(want string) {
@@ -194,6 +194,8 @@ func TestHarborFindings(t *testing.T) {
 	ok(t, c.robotLogins().Keep(t.Context(), RobotLogin{Harbor: "https://elsewhere.test", Role: harbor.RolePull}))
 	look("")
 	ok(t, c.robotLogins().Keep(t.Context(), RobotLogin{Harbor: c.harborURL(), Role: harbor.RolePull}))
+	look("") // what a reset left
+	hosts["a"].put(t, bootstrap.KubeConfig)
 	look("the bundle carries none")
 	c.Site.Components.Without = []string{harborID}
 	look("")
