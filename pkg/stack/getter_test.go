@@ -21,7 +21,7 @@ func TestRequestsEndWithTheStep(t *testing.T) {
 	defer cancel()
 	client := &http.Client{Transport: endsWith{ctx, http.DefaultTransport}, Timeout: 20 * time.Second}
 	begin := time.Now()
-	resp, err := client.Get(server.URL) //nolint:noctx // that it has none is the point
+	resp, err := client.Get(server.URL)
 	if err == nil {
 		_ = resp.Body.Close()
 	}
