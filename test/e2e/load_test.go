@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
 	"naru/test/lab/layout"
@@ -82,7 +84,9 @@ func best(t *testing.T, name string, args ...string) result {
 
 // A rerun with nothing to do ends within two seconds for 300 images. With their
 // signatures they are 600 artifacts, and some 3,000 tags, manifests and blobs that the
-// registry is asked for: what that takes is mostly the registry's.
+// registry is asked for: what that takes is mostly the registry's. Where the machine is so
+// busy that a plain client, asking as often, takes two seconds too, the push may take half
+// as long again.
 func TestRerunIsFast(t *testing.T) {
 	const limit, images = 2 * time.Second, 300
 	n := newLoad(t, workload.Small())
@@ -104,7 +108,10 @@ func TestRerunIsFast(t *testing.T) {
 			Blobs   struct{ Uploaded int }
 			Skipped []struct{ Ref string }
 		}
-		Check struct{ Checked int }
+		Check struct {
+			Checked  int
+			Compared []compared
+		}
 	}
 	okJSON(t, &p, "install", n.push(registry)...)
 	if p.Push.Blobs.Uploaded > 0 {
@@ -114,12 +121,53 @@ func TestRerunIsFast(t *testing.T) {
 		t.Errorf("the second push skipped %d artifacts and compared %d digests, want %d and all that is below them", len(p.Push.Skipped), p.Check.Checked, 2*images)
 	}
 	pushed := best(t, "install", n.push(registry)...)
+	plain := askPlainly(t, registry, p.Check.Compared, 8*images)
 
-	t.Logf("%d images: bundle build %.2f s, again %.2f s (%.2f s of CPU); install push %.2f s, again %.2f s (%.2f s of CPU) with %d digests compared",
-		images, n.first.took.Seconds(), again.took.Seconds(), again.cpu.Seconds(), full.took.Seconds(), pushed.took.Seconds(), pushed.cpu.Seconds(), p.Check.Checked)
-	if again.took > limit || pushed.took > limit {
+	t.Logf("%d images: bundle build %.2f s, again %.2f s (%.2f s of CPU); install push %.2f s, again %.2f s (%.2f s of CPU) with %d digests compared; a plain client asks %d times in %.2f s",
+		images, n.first.took.Seconds(), again.took.Seconds(), again.cpu.Seconds(), full.took.Seconds(), pushed.took.Seconds(), pushed.cpu.Seconds(), p.Check.Checked, 8*images, plain.Seconds())
+	if again.took > limit || pushed.took > max(limit, plain*3/2) {
 		t.Errorf("a rerun takes longer than %s", limit)
 	}
+}
+
+// compared is a manifest that a push compared.
+type compared struct{ Repository, Digest string }
+
+// askPlainly has a client of net/http ask a registry for manifests, eight at a time, and
+// returns how long that takes.
+func askPlainly(t *testing.T, registry string, list []compared, times int) time.Duration {
+	t.Helper()
+	const jobs = 8
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: jobs}}
+	defer client.CloseIdleConnections()
+	var g errgroup.Group
+	g.SetLimit(jobs)
+	start := time.Now()
+	for i := range times {
+		g.Go(func() error {
+			c := list[i%len(list)]
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, "http://"+registry+"/v2/"+c.Repository+"/manifests/"+c.Digest, nil)
+			if err != nil {
+				return err
+			}
+			req.Header.Set("Accept", "*/*")
+			for _, kind := range []types.MediaType{types.OCIManifestSchema1, types.OCIImageIndex, types.DockerManifestSchema2, types.DockerManifestList} {
+				req.Header.Add("Accept", string(kind))
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				return err
+			}
+			if resp.StatusCode != http.StatusOK {
+				err = fmt.Errorf("HEAD %s: %s", req.URL, resp.Status)
+			}
+			return errors.Join(err, resp.Body.Close())
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(start)
 }
 
 // Each program stays below 200 MB of resident memory, whatever the content.

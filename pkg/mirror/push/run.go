@@ -20,7 +20,9 @@ func (p *Plan) Execute(ctx context.Context) (*Result, error) {
 // as soon as the registry has it. What the registry was heard to have is not asked for
 // twice; what was sent to it is asked for after that, whatever it answered. The answers
 // of asked, when that is not nil, count as heard by this run, which they should be just
-// before. With an error the report is nil, and the result says what was done until then.
+// before. What is found missing below a tag that stands is brought again, once, and all is
+// asked for anew. With an error the report is nil, and the result says what was done until
+// then.
 func (p *Plan) Push(ctx context.Context, asked *Asked) (*Result, *Report, error) {
 	r := newRun(p)
 	if asked != nil {
@@ -29,20 +31,32 @@ func (p *Plan) Push(ctx context.Context, asked *Asked) (*Result, *Report, error)
 		}
 	}
 	c := newChecker(r)
+	if err := r.pushAndCompare(ctx, c); err != nil {
+		return r.result.finish(p), nil, err
+	}
+	report := c.finish()
+	lost, err := r.heal(ctx, report.Findings)
+	if lost && err == nil {
+		report, err = p.Check(ctx)
+	}
+	if err != nil {
+		return r.result.finish(p), nil, err
+	}
+	return r.result.finish(p), report, nil
+}
+
+// pushAndCompare executes the plan and compares each artifact once it is there.
+func (r *run) pushAndCompare(ctx context.Context, c *checker) error {
 	g, ctx := errgroup.WithContext(ctx)
-	held := make(chan *Artifact, len(p.Artifacts)) // each comes once: nobody waits to send
+	held := make(chan *Artifact, len(r.plan.Artifacts)) // each comes once: nobody waits to send
 	g.Go(func() error {
 		defer close(held)
 		return r.execute(ctx, func(a *Artifact) { held <- a })
 	})
-	for range p.opts.Jobs {
+	for range r.plan.opts.Jobs {
 		g.Go(func() error { return c.artifacts(ctx, held) })
 	}
-	err := g.Wait()
-	if err != nil {
-		return r.result.finish(p), nil, err
-	}
-	return r.result.finish(p), c.finish(), nil
+	return g.Wait()
 }
 
 // run is one execution of a plan.
