@@ -3,11 +3,13 @@ package push
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -166,6 +168,9 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 	if err != nil {
 		return err
 	}
+	if j, err := c.run.under(ctx, a, got); err != nil || j != nil && j.held {
+		return errors.Join(err, c.joint(ctx, a, j))
+	}
 	mapped := a.Fallback != nil && (got == a.Fallback.Descriptor.Digest || a.Tag == "" && got == "")
 	switch {
 	case got == a.Descriptor.Digest:
@@ -236,35 +241,45 @@ func (c *checker) orphan(ctx context.Context, a *Artifact, got digest.Digest) (b
 // manifest asks for a manifest by digest and for its blobs. The one that the
 // artifact's tag was found to stand for has answered already.
 func (c *checker) manifest(ctx context.Context, a *Artifact, m *Manifest, tagged digest.Digest) error {
-	ask := func(kind string, d digest.Digest, head func() (bool, error)) error {
-		held, first, err := c.once(a.Repository+"@"+d.String(), head)
-		if err != nil {
-			return err
-		}
-		c.note(func(r *Report) {
-			if first {
-				r.Checked++
-			}
-			if !held {
-				r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: d})
-			}
-		})
-		return nil
-	}
-	err := ask(FindingManifest, m.Descriptor.Digest, func() (bool, error) {
+	err := c.ask(a, FindingManifest, m.Descriptor.Digest, func() (bool, error) {
 		if m.Descriptor.Digest == tagged {
 			return true, nil
 		}
 		d, err := c.run.reference(ctx, a.Repository, m.Descriptor.Digest.String())
 		return d == m.Descriptor.Digest, err
 	})
-	for _, b := range m.Blobs {
-		if err != nil {
+	if err != nil {
+		return err
+	}
+	return c.blobs(ctx, a, m.Blobs)
+}
+
+// blobs asks for blobs in the repository of a.
+func (c *checker) blobs(ctx context.Context, a *Artifact, list []ocispec.Descriptor) error {
+	for _, b := range list {
+		if err := c.ask(a, FindingBlob, b.Digest, func() (bool, error) { return c.blob(ctx, a.Repository, b.Digest) }); err != nil {
 			return err
 		}
-		err = ask(FindingBlob, b.Digest, func() (bool, error) { return c.blob(ctx, a.Repository, b.Digest) })
 	}
-	return err
+	return nil
+}
+
+// ask counts a question the first time it comes up, and notes for whom something is
+// missing.
+func (c *checker) ask(a *Artifact, kind string, d digest.Digest, head func() (bool, error)) error {
+	held, first, err := c.once(a.Repository+"@"+d.String(), head)
+	if err != nil {
+		return err
+	}
+	c.note(func(r *Report) {
+		if first {
+			r.Checked++
+		}
+		if !held {
+			r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: d})
+		}
+	})
+	return nil
 }
 
 // once asks a question the first time it comes up.
