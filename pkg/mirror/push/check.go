@@ -181,19 +181,9 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 			})
 		})
 	default:
-		if orphan, err := c.orphan(ctx, a, got); err != nil || orphan {
-			if orphan {
-				c.compared(a, a.root(), false)
-			}
+		if orphan, err := c.differs(ctx, a, got); err != nil || orphan {
 			return err
 		}
-		kind := FindingTag
-		if a.Tag == "" {
-			kind = FindingManifest
-		}
-		c.note(func(r *Report) {
-			r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: a.Descriptor.Digest, Got: got})
-		})
 	}
 	c.note(func(r *Report) { r.Checked++ })
 	for _, m := range a.Manifests {
@@ -207,6 +197,26 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 		}
 	}
 	return nil
+}
+
+// differs notes that something else, or nothing, stands for a, and tells whether a is an
+// orphan, of which no more is to be said.
+func (c *checker) differs(ctx context.Context, a *Artifact, got digest.Digest) (orphan bool, err error) {
+	if orphan, err = c.orphan(ctx, a, got); err != nil {
+		return false, err
+	}
+	if orphan {
+		c.compared(a, a.root(), false)
+		return true, nil
+	}
+	kind := FindingTag
+	if a.Tag == "" {
+		kind = FindingManifest
+	}
+	c.note(func(r *Report) {
+		r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: a.Descriptor.Digest, Got: got})
+	})
+	return false, nil
 }
 
 // compared lists a manifest; findings mark it later.

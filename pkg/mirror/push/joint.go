@@ -15,8 +15,8 @@ import (
 	"naru/manifest"
 )
 
-// ReasonJoined: the registry has signatures of others under cosign's tag, which stay
-// beside those of the bundle.
+// ReasonJoined is that of a Mapping where the registry has signatures of others under
+// cosign's tag, which stay beside those of the bundle.
 const ReasonJoined = "signatures of others stay under the tag"
 
 // annotationSignature holds the signature over the layer that carries it, in base64,
