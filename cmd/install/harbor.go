@@ -68,7 +68,11 @@ func printHarborStatus(w io.Writer, s *install.HarborState) error {
 		if r.Expires != "" {
 			life = "expires " + r.Expires
 		}
-		rows = append(rows, []string{"robot " + r.Name, string(r.Role) + ", " + life})
+		site := "no site"
+		if r.Site != "" {
+			site = "site " + r.Site
+		}
+		rows = append(rows, []string{"robot " + r.Name, string(r.Role) + ", " + site + ", " + life})
 	}
 	for _, p := range s.Replications {
 		rows = append(rows, []string{"replication " + p.Name, describeReplication(p)})

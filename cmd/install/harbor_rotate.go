@@ -16,6 +16,7 @@ import (
 type harborRotateOptions struct {
 	harbor  harborFlags
 	output  cli.OutputFlag
+	site    string
 	state   string
 	days    int64
 	roles   []string
@@ -30,7 +31,7 @@ func newHarborRotate() *cobra.Command {
 		Short: "Replace robots without a time in which none works",
 		Long: `rotate makes a new robot for each role, logs in with it, hands it out, and only then
 removes the old one. Cut short anywhere it leaves a login that works, and the next run
-removes what is left over.
+removes what is left over. Robots of other sites in the same Harbor are not touched.
 
 The login goes to STATE/harbor/robots/<role>.json. With --certs-dir the mirrors of
 containerd on this host that hold the old pull robot's login are given the new one too;
@@ -45,6 +46,7 @@ with --keep-old the old robots stay until a later run, for hosts that get it lat
 	o.harbor.Add(cmd)
 	o.output.Add(cmd)
 	fl := cmd.Flags()
+	fl.StringVar(&o.site, "site", "", siteUsage)
 	fl.StringVar(&o.state, "state", install.DefaultState, "folder for the site key, the journal and robots' logins")
 	fl.Int64Var(&o.days, "robot-days", 365, "days that a new robot lives; -1 for ever")
 	fl.StringSliceVar(&o.roles, "role", nil, "role to rotate: seed, pull or replicate (default: all)")
@@ -70,7 +72,10 @@ func runHarborRotate(ctx context.Context, o harborRotateOptions, stdout io.Write
 			roles = append(roles, harbor.Role(name))
 		}
 	}
-	opts := install.RobotsOptions{Harbor: login, State: o.state, Roles: roles, Days: o.days, KeepOld: o.keepOld}
+	if err := checkSite(o.site); err != nil {
+		return err
+	}
+	opts := install.RobotsOptions{Harbor: login, Site: o.site, State: o.state, Roles: roles, Days: o.days, KeepOld: o.keepOld}
 	if o.certs != "" {
 		opts.HandOut = install.HandOutTo(o.certs)
 	}

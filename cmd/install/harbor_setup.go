@@ -16,6 +16,7 @@ import (
 type harborSetupOptions struct {
 	harbor harborFlags
 	output cli.OutputFlag
+	site   string
 	state  string
 	days   int64
 	gc     string
@@ -32,7 +33,8 @@ func newHarborSetup() *cobra.Command {
 		Long: `setup lets only administrators make projects, makes a robot each for seeding, for the
 nodes' pulls and for replication, schedules garbage collection and scans, and gives
 projects a retention policy where one is asked for. What is so already stays; a
-retention policy that is there is never changed.
+retention policy that is there is never changed. Robots bear the name of their site:
+several sites may share a Harbor.
 
 A robot's login is written to STATE/harbor/robots/<role>.json, which only root reads,
 and is shown nowhere.`,
@@ -45,6 +47,7 @@ and is shown nowhere.`,
 	o.harbor.Add(cmd)
 	o.output.Add(cmd)
 	fl := cmd.Flags()
+	fl.StringVar(&o.site, "site", "", siteUsage)
 	fl.StringVar(&o.state, "state", install.DefaultState, "folder for the site key, the journal and robots' logins")
 	fl.Int64Var(&o.days, "robot-days", 365, "days that a new robot lives; -1 for ever")
 	fl.StringVar(&o.gc, "gc", "0 0 2 * * 6", "when garbage is collected: six cron fields, seconds first; empty to leave that alone")
@@ -55,13 +58,26 @@ and is shown nowhere.`,
 	return cmd
 }
 
+// siteUsage is that of --site.
+const siteUsage = "name of the site whose robots these are, as in its site file (default: that of the logins in STATE; without any, a name made of the site key there)"
+
+func checkSite(name string) error {
+	if name != "" && !harbor.ValidSite(name) {
+		return cli.Usagef("--site %q: want lower-case letters, digits and -, at most 63", name)
+	}
+	return nil
+}
+
 func runHarborSetup(ctx context.Context, o harborSetupOptions, stdout io.Writer) error {
 	login, err := o.harbor.login()
 	if err != nil {
 		return err
 	}
+	if err := checkSite(o.site); err != nil {
+		return err
+	}
 	done, err := install.SetUpHarbor(ctx, install.HarborSetup{
-		Robots: install.RobotsOptions{Harbor: login, State: o.state, Roles: harbor.Roles(), Days: o.days},
+		Robots: install.RobotsOptions{Harbor: login, Site: o.site, State: o.state, Roles: harbor.Roles(), Days: o.days},
 		GC:     o.gc, Scan: o.scan, Retention: harbor.Retention{Keep: o.keep, Days: o.unused, Cron: "0 0 3 * * 0"},
 	})
 	if err != nil {
@@ -103,6 +119,9 @@ func robotRows(list []install.RobotChange) [][]string {
 		}
 		if len(r.Left) > 0 {
 			text += fmt.Sprintf(", left %s", strings.Join(r.Left, " "))
+		}
+		if len(r.Strange) > 0 {
+			text += fmt.Sprintf(", left %s whose login was not here: rotate removes it, unless another site bears this name", strings.Join(r.Strange, " "))
 		}
 		rows = append(rows, []string{"robot for " + string(r.Role), text})
 	}

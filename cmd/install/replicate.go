@@ -46,7 +46,7 @@ replication robot that install harbor setup made there.
 Harbor verifies the other site's certificate. Harbor 2.14 has no field for its
 authority: one of the site's own has to be in the bundle that Harbor itself trusts
 (caBundleSecretName of the chart).`,
-		Example: `  install replicate --to busan --target-url https://harbor.busan --target-user 'robot$naru-replicate-1' \
+		Example: `  install replicate --to busan --target-url https://harbor.busan --target-user 'robot$naru-busan-replicate-1' \
       --target-password-file /root/busan --on-push --harbor https://harbor.site --user admin --password-file /root/harbor
   install replicate --to busan --to daejeon --harbor https://harbor.site --user admin --password-file /root/harbor`,
 		Args: cli.Args(cobra.NoArgs),

@@ -65,6 +65,6 @@ func basic(l RobotLogin) string {
 func isPullRobot(header string) bool {
 	data, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(header, "Basic "))
 	user, _, _ := strings.Cut(string(data), ":")
-	role, ok := harbor.RoleOf(user)
-	return err == nil && ok && role == harbor.RolePull
+	name, ok := harbor.ParseRobotName(user)
+	return err == nil && ok && name.Role == harbor.RolePull
 }

@@ -163,10 +163,11 @@ func (l hostLogins) Read(ctx context.Context, role harbor.Role) (*RobotLogin, er
 	if err != nil {
 		return nil, err
 	}
+	login, err := decodeRobotLogin(name, data)
 	if !strings.HasSuffix(mode, "00") {
-		return nil, fmt.Errorf("%s: reading %q: %w", l.host.Name, name, ErrExposedLogin)
+		return login, fmt.Errorf("%s: reading %q: %w", l.host.Name, name, ErrExposedLogin)
 	}
-	return decodeRobotLogin(name, data)
+	return login, err
 }
 
 // Keep implements RobotLogins.

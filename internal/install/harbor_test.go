@@ -175,7 +175,7 @@ func TestSeedRefusesNamesBeforeItAsks(t *testing.T) {
 func TestContractRotate(t *testing.T) {
 	exchange := lab.Open(t, "rotate")
 	state, certs := t.TempDir(), t.TempDir()
-	o := RobotsOptions{Harbor: login(exchange), State: state, Roles: []harbor.Role{harbor.RolePull}, Days: 30}
+	o := RobotsOptions{Harbor: login(exchange), Site: "lab", State: state, Roles: []harbor.Role{harbor.RolePull}, Days: 30}
 	made, err := EnsureRobots(t.Context(), o)
 	ok(t, err)
 	old := must(ReadRobotLogin(made[0].File))(t)
@@ -247,7 +247,7 @@ func TestExposedLoginIsRefused(t *testing.T) {
 func TestContractSetUp(t *testing.T) {
 	exchange := lab.Open(t, "setup")
 	o := HarborSetup{
-		Robots: RobotsOptions{Harbor: login(exchange), State: t.TempDir(), Roles: harbor.Roles(), Days: 30},
+		Robots: RobotsOptions{Harbor: login(exchange), Site: "lab", State: t.TempDir(), Roles: harbor.Roles(), Days: 30},
 		GC:     "0 0 2 * * 6", Scan: "0 0 4 * * *", Retention: harbor.Retention{Keep: 5, Cron: "0 0 3 * * 0"},
 	}
 	first := must(SetUpHarbor(t.Context(), o))(t)

@@ -36,10 +36,7 @@ func harborPhase() phase.Phase[*Cluster] {
 			if s != nil {
 				tasks = append(tasks, c.certificateTask(s), c.deployTask(s))
 			}
-			if c.harborAddress() != "" {
-				tasks = append(tasks, c.harborNameTask())
-			}
-			tasks = append(tasks, c.waitHarborTask(), c.setUpHarborTask())
+			tasks = append(tasks, c.harborNameTask(), c.waitHarborTask(), c.setUpHarborTask())
 			if s != nil {
 				tasks = append(tasks, c.trivyLoginTask(s))
 			}
@@ -281,7 +278,7 @@ func (c *Cluster) harborIsSetUp(ctx context.Context, login HarborLogin) (bool, e
 			return false, err
 		}
 		i := slices.IndexFunc(robots, func(r harbor.Robot) bool { return r.Name == l.User })
-		if i < 0 || robots[i].Disabled || ends(robots[i]) {
+		if i < 0 || robots[i].Disabled || ends(robots[i], robotRenewal) {
 			return false, nil
 		}
 		robot, err := c.harborAs(ctx, l.User, l.Secret)
@@ -301,21 +298,14 @@ func (c *Cluster) harborIsSetUp(ctx context.Context, login HarborLogin) (bool, e
 	return true, nil
 }
 
-// ends tells whether a robot ends soon.
-func ends(r harbor.Robot) bool {
-	if r.Expires == "" {
-		return false
-	}
-	at, err := time.Parse(time.RFC3339, r.Expires)
-	return err != nil || time.Until(at) < robotRenewal
-}
-
 func (c *Cluster) setUpHarbor(ctx context.Context) error {
 	login, err := c.harborAdmin(ctx)
 	if err != nil {
 		return err
 	}
-	o := RobotsOptions{Harbor: login, State: c.StateDir, Logins: c.robotLogins(), Roles: siteRoles(), Days: robotDays, HandOut: c.handOut}
+	o := RobotsOptions{
+		Harbor: login, Site: c.Site.Name, Sole: c.ownHarbor() != nil, State: c.StateDir, Logins: c.robotLogins(), Roles: siteRoles(), Days: robotDays, Renew: robotRenewal, HandOut: c.handOut,
+	}
 	done, err := SetUpHarbor(ctx, HarborSetup{Robots: o, GC: gcTime, Scan: scanTime, KeepSchedules: true})
 	if err != nil {
 		return err
@@ -323,25 +313,11 @@ func (c *Cluster) setUpHarbor(ctx context.Context) error {
 	if done.NoScanner {
 		c.Progress.Note("warning: Harbor has no scanner: nothing in it is scanned")
 	}
-	return c.renewRobots(ctx, o)
-}
-
-// renewRobots replaces robots that work still and end soon.
-func (c *Cluster) renewRobots(ctx context.Context, o RobotsOptions) error {
-	client, err := o.Harbor.Client()
-	if err != nil {
-		return err
+	for _, r := range done.Robots {
+		if len(r.Strange) > 0 {
+			c.Progress.Note(fmt.Sprintf("warning: %s of Harbor bear this site's name, and their logins are not here: they were left. Where another site is called %q too, "+
+				"one of the two has to be called otherwise; where none is, install harbor rotate on the first control plane removes them", strings.Join(r.Strange, ", "), c.Site.Name))
+		}
 	}
-	robots, err := client.Robots(ctx)
-	if err != nil {
-		return err
-	}
-	o.Roles = slices.DeleteFunc(slices.Clone(o.Roles), func(role harbor.Role) bool {
-		return !slices.ContainsFunc(robots, func(r harbor.Robot) bool { return r.Role == role && ends(r) })
-	})
-	if len(o.Roles) == 0 {
-		return nil
-	}
-	_, err = RotateRobots(ctx, o)
-	return err
+	return nil
 }

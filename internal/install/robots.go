@@ -2,123 +2,28 @@ package install
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
-	"naru/internal/atomicfile"
 	"naru/internal/journal"
 	"naru/internal/sitekey"
-	"naru/manifest"
 	"naru/pkg/harbor"
 )
-
-// kindRobotLogin is the kind of a file that holds a robot's login.
-const kindRobotLogin = "RobotLogin"
-
-// RobotLogin is what a robot logs in with. It is in a file that only root reads, below
-// the folder of robots, and nowhere else.
-type RobotLogin struct {
-	APIVersion string      `json:"apiVersion"`
-	Kind       string      `json:"kind"`
-	Harbor     string      `json:"harbor"`
-	Role       harbor.Role `json:"role"`
-	User       string      `json:"user"`
-	Secret     string      `json:"secret"`
-}
-
-// RobotsDir is the folder of robots' logins below a state folder.
-func RobotsDir(state string) string { return filepath.Join(state, "harbor", "robots") }
-
-func robotPath(dir string, role harbor.Role) string { return filepath.Join(dir, string(role)+".json") }
-
-// ErrExposedLogin says that others than its owner can read a robot's login.
-var ErrExposedLogin = errors.New("the file of a robot's login is open to others than its owner")
-
-// ReadRobotLogin reads the login of a robot. The error wraps fs.ErrNotExist when there is
-// none; a file that others can read is ErrExposedLogin.
-func ReadRobotLogin(path string) (*RobotLogin, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the login of a robot: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("reading %q: %w", path, ErrExposedLogin)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the login of a robot: %w", err)
-	}
-	return decodeRobotLogin(path, data)
-}
-
-func decodeRobotLogin(path string, data []byte) (*RobotLogin, error) {
-	var l RobotLogin
-	if err := manifest.DecodeJSON(data, kindRobotLogin, &l); err != nil {
-		// The text of a JSON error may quote the document.
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return nil, fmt.Errorf("reading the login of a robot in %q: it is no JSON at byte %d", path, syntax.Offset)
-		}
-		return nil, fmt.Errorf("reading the login of a robot in %q: %w", path, err)
-	}
-	return &l, nil
-}
-
-// keepRobot writes the login of a robot where only root reads it, replacing that of
-// an older one at once and whole.
-func keepRobot(dir string, l RobotLogin) error {
-	data, err := encodeRobotLogin(l)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the folder of robots: %w", err)
-	}
-	return atomicfile.Write(robotPath(dir, l.Role), data, 0o600)
-}
-
-func encodeRobotLogin(l RobotLogin) ([]byte, error) {
-	l.APIVersion, l.Kind = manifest.APIVersion, kindRobotLogin
-	data, err := manifest.EncodeJSON(l)
-	if err != nil {
-		return nil, errors.New("encoding the login of a robot") // without what was to be encoded
-	}
-	return data, nil
-}
-
-// RobotLogins are where robots' logins are kept.
-type RobotLogins interface {
-	// Read is the login of a role; the error wraps fs.ErrNotExist when there is none,
-	// and is ErrExposedLogin where others than root could read it.
-	Read(ctx context.Context, role harbor.Role) (*RobotLogin, error)
-	// Keep puts a login in the place of an older one, whole.
-	Keep(ctx context.Context, l RobotLogin) error
-	// Place names where the login of a role lies, for people.
-	Place(role harbor.Role) string
-}
-
-// loginFiles keep logins in a folder of this machine.
-type loginFiles string
-
-// Read implements RobotLogins.
-func (f loginFiles) Read(_ context.Context, role harbor.Role) (*RobotLogin, error) {
-	return ReadRobotLogin(f.Place(role))
-}
-
-// Keep implements RobotLogins.
-func (f loginFiles) Keep(_ context.Context, l RobotLogin) error { return keepRobot(string(f), l) }
-
-// Place implements RobotLogins.
-func (f loginFiles) Place(role harbor.Role) string { return robotPath(string(f), role) }
 
 // RobotsOptions are those of EnsureRobots and RotateRobots.
 type RobotsOptions struct {
 	Harbor HarborLogin
+	// Site is whose robots they are; those of other sites in the same Harbor are never
+	// touched. Empty for the site of the logins that are kept, and without any for a name
+	// made of the site key.
+	Site string
+	// Sole says that the Harbor serves no other site: robots that bear the site's name are
+	// its own, also when no login is kept.
+	Sole bool
 	// State is the folder of site key, journal and robots; empty for DefaultState.
 	State string
 	// Logins are where logins are kept; nil for files below State.
@@ -126,6 +31,8 @@ type RobotsOptions struct {
 	Roles  []harbor.Role
 	// Days is how long robots live; harbor.Never for ever.
 	Days int64
+	// Renew has EnsureRobots replace those too that end within it.
+	Renew time.Duration
 	// HandOut is given the new login of a robot when it is known to work, and before
 	// the old one goes: it brings it to where it is used. It may be nil.
 	HandOut func(ctx context.Context, l RobotLogin) error
@@ -143,27 +50,24 @@ type RobotChange struct {
 	// Removed and Left are older robots of the role.
 	Removed []string `json:"removed,omitempty"`
 	Left    []string `json:"left,omitempty"`
+	// Strange are robots that bear the site's name, found when no login was kept for this
+	// Harbor: those of another site of that name, or of this one before its logins were
+	// lost. They were left.
+	Strange []string `json:"strange,omitempty"`
 }
 
-// EnsureRobots makes a robot for each role that has none whose login is here and works.
+// EnsureRobots makes a robot for each role that has none whose login is here and works,
+// or whose end is near.
 func EnsureRobots(ctx context.Context, o RobotsOptions) ([]RobotChange, error) {
 	return o.each(ctx, func(r *rotation, role harbor.Role) (*RobotChange, error) {
-		l, err := r.Logins.Read(ctx, role)
-		if errors.Is(err, fs.ErrNotExist) {
-			return r.replace(ctx, role)
-		}
+		h, err := r.held(ctx, role)
 		if err != nil {
 			return nil, err
 		}
-		if l.Harbor == r.client.URL() {
-			switch err := r.try(ctx, *l); {
-			case err == nil:
-				return &RobotChange{Role: role, Robot: l.User, File: r.Logins.Place(role)}, nil
-			case !errors.Is(err, harbor.ErrUnauthorized):
-				return nil, err
-			}
+		if h.works && !r.due(h) {
+			return &RobotChange{Role: role, Robot: h.login.User, File: r.Logins.Place(role)}, nil
 		}
-		return r.replace(ctx, role)
+		return r.replace(ctx, role, h)
 	})
 }
 
@@ -172,14 +76,20 @@ func EnsureRobots(ctx context.Context, o RobotsOptions) ([]RobotChange, error) {
 // removed. Cut short anywhere it leaves a working login behind, and running it again
 // removes what is left over.
 func RotateRobots(ctx context.Context, o RobotsOptions) ([]RobotChange, error) {
-	return o.each(ctx, func(r *rotation, role harbor.Role) (*RobotChange, error) { return r.replace(ctx, role) })
+	return o.each(ctx, func(r *rotation, role harbor.Role) (*RobotChange, error) {
+		h, err := r.held(ctx, role)
+		if err != nil && !errors.Is(err, ErrExposedLogin) { // which is a reason to rotate
+			return nil, err
+		}
+		return r.replace(ctx, role, h)
+	})
 }
 
 // rotation is one run over some roles.
 type rotation struct {
 	RobotsOptions
 	client *harbor.Client
-	robots []harbor.Robot
+	robots []harbor.Robot // of all sites
 }
 
 func (o RobotsOptions) each(ctx context.Context, f func(*rotation, harbor.Role) (*RobotChange, error)) ([]RobotChange, error) {
@@ -190,6 +100,17 @@ func (o RobotsOptions) each(ctx context.Context, f func(*rotation, harbor.Role) 
 	if err != nil {
 		return nil, err
 	}
+	if o.Logins == nil {
+		o.Logins = loginFiles(RobotsDir(o.State))
+	}
+	if o.Site == "" {
+		if o.Site, err = siteOf(ctx, o.Logins, key); err != nil {
+			return nil, err
+		}
+	}
+	if !harbor.ValidSite(o.Site) {
+		return nil, fmt.Errorf("naming robots for %q: %w", o.Site, harbor.ErrSiteName)
+	}
 	c, err := o.Harbor.Client()
 	if err != nil {
 		return nil, err
@@ -197,9 +118,6 @@ func (o RobotsOptions) each(ctx context.Context, f func(*rotation, harbor.Role) 
 	robots, err := c.Robots(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if o.Logins == nil {
-		o.Logins = loginFiles(RobotsDir(o.State))
 	}
 	r := &rotation{RobotsOptions: o, client: c, robots: robots}
 	var out []RobotChange
@@ -220,11 +138,71 @@ func (o RobotsOptions) each(ctx context.Context, f func(*rotation, harbor.Role) 
 	return out, nil
 }
 
+// siteOf is the site whose logins are kept. Where there are none that tell, it is a name
+// made of the site key, which nobody else has.
+func siteOf(ctx context.Context, logins RobotLogins, key *sitekey.Key) (string, error) {
+	for _, role := range harbor.Roles() {
+		l, err := logins.Read(ctx, role)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if l == nil {
+			return "", err
+		}
+		if n, ok := harbor.ParseRobotName(l.User); ok && n.Site != "" {
+			return n.Site, nil
+		}
+	}
+	return "key-" + key.Public().Fingerprint()[:8], nil
+}
+
+// held is what is kept for a role and this Harbor.
+type held struct {
+	login *RobotLogin // nil when there is none
+	works bool
+}
+
+// held reads the login of a role and tries it. The error wraps ErrExposedLogin, with the
+// rest beside it, where others could read it.
+func (r *rotation) held(ctx context.Context, role harbor.Role) (held, error) {
+	l, rerr := r.Logins.Read(ctx, role)
+	switch {
+	case errors.Is(rerr, fs.ErrNotExist):
+		return held{}, nil
+	case l == nil:
+		return held{}, rerr
+	case l.Harbor != r.client.URL():
+		return held{}, rerr
+	}
+	err := r.try(ctx, *l)
+	if err != nil && !errors.Is(err, harbor.ErrUnauthorized) {
+		return held{}, err
+	}
+	return held{login: l, works: err == nil}, rerr
+}
+
+// due tells whether the robot of a login ends soon. Others of its role, such as one that
+// it has replaced already, do not count.
+func (r *rotation) due(h held) bool {
+	i := slices.IndexFunc(r.robots, func(robot harbor.Robot) bool { return robot.Name == h.login.User })
+	return i >= 0 && r.Renew > 0 && ends(r.robots[i], r.Renew)
+}
+
+// ends tells whether a robot ends within some time.
+func ends(r harbor.Robot, within time.Duration) bool {
+	if r.Expires == "" {
+		return false
+	}
+	at, err := time.Parse(time.RFC3339, r.Expires)
+	return err != nil || time.Until(at) < within
+}
+
 // replace makes a robot for a role, tries it, hands it out, and removes those before it.
-func (r *rotation) replace(ctx context.Context, role harbor.Role) (*RobotChange, error) {
+func (r *rotation) replace(ctx context.Context, role harbor.Role, h held) (*RobotChange, error) {
 	change := &RobotChange{Role: role, File: r.Logins.Place(role), Made: true}
+	name := harbor.RobotName{Site: r.Site, Role: role, Serial: harbor.NextSerial(r.robots, r.Site, role)}
 	made, err := r.client.MakeRobot(ctx, harbor.RobotRequest{
-		Role: role, Serial: harbor.NextSerial(r.robots, role), Days: r.Days,
+		Name: name, Days: r.Days,
 		Keep: func(ctx context.Context, name, secret string) error {
 			l := RobotLogin{Harbor: r.client.URL(), Role: role, User: name, Secret: secret}
 			if err := r.try(ctx, l); err != nil {
@@ -242,24 +220,33 @@ func (r *rotation) replace(ctx context.Context, role harbor.Role) (*RobotChange,
 		return nil, err
 	}
 	change.Robot = made.Name
-	for _, old := range r.robots {
-		if old.Role != role {
-			continue
-		}
-		if r.KeepOld {
-			change.Left = append(change.Left, old.Name)
-			continue
-		}
-		if err := r.client.DeleteRobot(ctx, old); err != nil {
-			return change, err
-		}
-		change.Removed = append(change.Removed, old.Name)
-	}
-	slices.Sort(change.Removed)
-	return change, nil
+	return change, r.retire(ctx, change, h)
 }
 
-// try logs in as a robot.
+// retire removes the robots of a role that the site had before. A robot is the site's when
+// it bears its name, or when the login kept here is its own and works: such a one may be
+// from before names told of the site.
+func (r *rotation) retire(ctx context.Context, change *RobotChange, h held) error {
+	for _, old := range r.robots {
+		named := old.Role == change.Role && old.Site == r.Site
+		known := h.works && old.Name == h.login.User
+		switch {
+		case !named && !known:
+		case h.login == nil && !r.Sole:
+			change.Strange = append(change.Strange, old.Name)
+		case r.KeepOld:
+			change.Left = append(change.Left, old.Name)
+		default:
+			if err := r.client.DeleteRobot(ctx, old); err != nil {
+				return err
+			}
+			change.Removed = append(change.Removed, old.Name)
+		}
+	}
+	slices.Sort(change.Removed)
+	return nil
+}
+
 func (r *rotation) try(ctx context.Context, l RobotLogin) error {
 	login := r.Harbor
 	login.User, login.Password = l.User, l.Secret

@@ -133,9 +133,9 @@ func TestContractRobots(t *testing.T) {
 	before, err := c.Robots(t.Context())
 	ok(t, err)
 	for _, role := range harbor.Roles() {
-		made, err := c.MakeRobot(t.Context(), harbor.RobotRequest{Role: role, Serial: harbor.NextSerial(before, role), Days: 30, Keep: keep})
+		made, err := c.MakeRobot(t.Context(), harbor.RobotRequest{Name: harbor.RobotName{Site: "contract", Role: role, Serial: harbor.NextSerial(before, "contract", role)}, Days: 30, Keep: keep})
 		ok(t, err)
-		if made.Name != user || made.Expires == "" || strings.Contains(made.Name+made.Created, secret) {
+		if made.Name != user || made.Site != "contract" || made.Expires == "" || strings.Contains(made.Name+made.Created, secret) {
 			t.Errorf("made %+v", made)
 		}
 		ok(t, as(t, exchange, user, secret).Ping(t.Context()))
@@ -144,7 +144,10 @@ func TestContractRobots(t *testing.T) {
 	}
 	// A secret that cannot be kept leaves no robot behind.
 	full := errors.New("disk full")
-	_, err = c.MakeRobot(t.Context(), harbor.RobotRequest{Role: harbor.RolePull, Serial: 1, Days: harbor.Never, Keep: func(context.Context, string, string) error { return full }})
+	_, err = c.MakeRobot(t.Context(), harbor.RobotRequest{
+		Name: harbor.RobotName{Site: "xn--3e0b707e", Role: harbor.RolePull, Serial: 1}, Days: harbor.Never, // two dashes, which Harbor takes in no name
+		Keep: func(context.Context, string, string) error { return full },
+	})
 	if !errors.Is(err, full) || strings.Contains(err.Error(), secret) {
 		t.Errorf("got %v", err)
 	}

@@ -76,8 +76,10 @@ func (r rights) permissions() []*models.RobotPermission {
 // Robot is an account of a Harbor for a program. Its secret is not part of it.
 type Robot struct {
 	ID int64 `json:"id"`
-	// Name is that to log in with, with Harbor's prefix: "robot$naru-pull-1".
-	Name     string `json:"name"`
+	// Name is that to log in with, with Harbor's prefix: "robot$naru-busan-pull-1".
+	Name string `json:"name"`
+	// Site whose robot it is; empty for one that was made before names told of it.
+	Site     string `json:"site,omitempty"`
 	Role     Role   `json:"role"`
 	Disabled bool   `json:"disabled,omitempty"`
 	// Created and Expires are RFC 3339, UTC; Expires is empty for one that does not.
@@ -85,10 +87,8 @@ type Robot struct {
 	Expires string `json:"expires,omitempty"`
 }
 
-// robotPrefix begins the name of each of naru's robots, after Harbor's own prefix.
-const robotPrefix = "naru-"
-
-// Robots lists naru's robots, older ones first. Robots of others are left out.
+// Robots lists naru's robots, those of every site, older ones first. Robots of others are
+// left out.
 func (c *Client) Robots(ctx context.Context) ([]Robot, error) {
 	var out []Robot
 	err := paged(func(page, size int64) (int, error) {
@@ -99,8 +99,8 @@ func (c *Client) Robots(ctx context.Context) ([]Robot, error) {
 			return 0, failure("listing robots", "", err)
 		}
 		for _, r := range resp.Payload {
-			if role, ok := RoleOf(r.Name); ok {
-				out = append(out, newRobot(r, role))
+			if name, ok := ParseRobotName(r.Name); ok {
+				out = append(out, newRobot(r, name))
 			}
 		}
 		return len(resp.Payload), nil
@@ -109,18 +109,11 @@ func (c *Client) Robots(ctx context.Context) ([]Robot, error) {
 	return out, err
 }
 
-// RoleOf reads the role from the name of one of naru's robots, "<Harbor's prefix>naru-<role>-<n>".
-func RoleOf(name string) (Role, bool) {
-	i := strings.LastIndex(name, robotPrefix)
-	if i < 0 {
-		return "", false
+func newRobot(r *models.Robot, name RobotName) Robot {
+	out := Robot{
+		ID: r.ID, Name: r.Name, Site: name.Site, Role: name.Role, Disabled: r.Disable,
+		Created: time.Time(r.CreationTime).UTC().Format(time.RFC3339),
 	}
-	role, _, _ := strings.Cut(name[i+len(robotPrefix):], "-")
-	return Role(role), slices.Contains(Roles(), Role(role))
-}
-
-func newRobot(r *models.Robot, role Role) Robot {
-	out := Robot{ID: r.ID, Name: r.Name, Role: role, Disabled: r.Disable, Created: time.Time(r.CreationTime).UTC().Format(time.RFC3339)}
 	if r.ExpiresAt > 0 {
 		out.Expires = time.Unix(r.ExpiresAt, 0).UTC().Format(time.RFC3339)
 	}
@@ -132,9 +125,8 @@ const Never = -1
 
 // RobotRequest is a robot to make.
 type RobotRequest struct {
-	Role Role
-	// Serial tells the robots of a role apart; it counts from 1.
-	Serial int
+	// Name is that of the robot, of a site for which ValidSite holds.
+	Name RobotName
 	// Days is how long it lives; Never for one that does not expire.
 	Days int64
 	// Keep is given the robot's name and secret, once. What it fails with ends the
@@ -144,9 +136,9 @@ type RobotRequest struct {
 
 // MakeRobot makes a robot and has its secret kept.
 func (c *Client) MakeRobot(ctx context.Context, req RobotRequest) (*Robot, error) {
-	name := fmt.Sprintf("%s%s-%d", robotPrefix, req.Role, req.Serial)
+	name := req.Name.String()
 	create := &models.RobotCreate{
-		Name: name, Level: "system", Duration: req.Days, Permissions: req.Role.rights().permissions(),
+		Name: name, Level: "system", Duration: req.Days, Permissions: req.Name.Role.rights().permissions(),
 		Description: "made by naru install",
 	}
 	resp, err := c.api.Robot.CreateRobot(ctx, robot.NewCreateRobotParamsWithContext(ctx).WithRobot(create))
@@ -154,7 +146,7 @@ func (c *Client) MakeRobot(ctx context.Context, req RobotRequest) (*Robot, error
 		return nil, failure("making robot", name, err)
 	}
 	made := &Robot{
-		ID: resp.Payload.ID, Name: resp.Payload.Name, Role: req.Role,
+		ID: resp.Payload.ID, Name: resp.Payload.Name, Site: req.Name.Site, Role: req.Name.Role,
 		Created: time.Time(resp.Payload.CreationTime).UTC().Format(time.RFC3339),
 	}
 	if at := resp.Payload.ExpiresAt; at > 0 {
@@ -174,17 +166,4 @@ func (c *Client) DeleteRobot(ctx context.Context, r Robot) error {
 		return nil
 	}
 	return err
-}
-
-// NextSerial is the serial of a further robot of a role.
-func NextSerial(robots []Robot, role Role) int {
-	next := 1
-	for _, r := range robots {
-		var n int
-		i := strings.LastIndexByte(r.Name, '-')
-		if _, err := fmt.Sscanf(r.Name[i+1:], "%d", &n); err == nil && r.Role == role {
-			next = max(next, n+1)
-		}
-	}
-	return next
 }

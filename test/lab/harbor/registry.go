@@ -93,7 +93,7 @@ func (r *registry) RoundTrip(req *http.Request) (*http.Response, error) {
 		return refuse(req)
 	}
 	reading := req.Method == http.MethodGet || req.Method == http.MethodHead
-	if strings.Contains(user, "naru-pull") && !reading {
+	if strings.Contains(user, "-pull-") && !reading {
 		return refuse(req)
 	}
 	out := req.Clone(req.Context())
