@@ -27,8 +27,8 @@ import (
 // tags that cannot be moved; a comparison of every digest of the locks with what Harbor
 // holds, signed with the site key, and its entry in the site's journal. Rerunning is
 // safe, also after a run that was killed: what Harbor has is not sent twice. Where a
-// signed comparison of these bundles came out even and Harbor still has every tag,
-// nothing is done.
+// signed comparison of these bundles came out even, Harbor still has every tag, and no
+// run that was killed left replication switched off, nothing is done.
 func seedPhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "seed", Title: "bring the bundles into Harbor", Skip: (*Cluster).noHarbor,
 		Tasks: func(c *Cluster) []phase.Task {
@@ -76,10 +76,14 @@ func (c *Cluster) seed(ctx context.Context) error {
 }
 
 // seeded tells whether the bundles were compared with Harbor, evenly, and it still has
-// every tag.
+// every tag; and whether replication goes on as it did.
 func (c *Cluster) seeded(ctx context.Context) (bool, error) {
 	even, err := c.compared()
 	if err != nil || !even {
+		return false, err
+	}
+	paused, err := readPaused(pausedPath(c.StateDir, c.Site.Harbor.Registry()))
+	if err != nil || len(paused) > 0 {
 		return false, err
 	}
 	o, err := c.seedOptions(ctx)

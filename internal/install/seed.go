@@ -159,7 +159,7 @@ func seedBundles(ctx context.Context, o SeedOptions, bundles []*intake.Bundle) (
 		return s.result, nil
 	}
 	if err := s.prepare(ctx); err != nil {
-		return s.result, err
+		return s.result, errors.Join(err, s.resumePaused(context.WithoutCancel(ctx)))
 	}
 	resume, err := s.pausePolicies(ctx)
 	if err != nil {
@@ -237,7 +237,7 @@ func (s *seeding) plan(ctx context.Context) (err error) {
 
 // options are those of the push.
 func (s *seeding) options() push.Options {
-	opts := PushOptions{Jobs: s.Jobs, Progress: s.Progress}.options(s.bundles)
+	opts := PushOptions{Jobs: s.Jobs, Progress: s.Progress}.options()
 	opts.ChunkSize = s.ChunkSize
 	opts.SparseIndexes = push.SparseRefused
 	chosen := only(s.Only)

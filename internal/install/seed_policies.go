@@ -22,42 +22,36 @@ import (
 // paused.
 func (s *seeding) pausePolicies(ctx context.Context) (resume func(context.Context) error, err error) {
 	nothing := func(context.Context) error { return nil }
-	all, err := s.client.Policies(ctx)
-	if errors.Is(err, harbor.ErrForbidden) {
-		return nothing, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	path := s.pausedFile()
 	paused, err := readPaused(path)
 	if err != nil {
 		return nil, err
 	}
-	var busy []harbor.Policy
-	for _, p := range all {
-		if p.Trigger == harbor.TriggerEvent && (p.Enabled || slices.Contains(paused, p.Name)) {
-			busy = append(busy, p)
+	all, err := s.client.Policies(ctx)
+	if errors.Is(err, harbor.ErrForbidden) {
+		if len(paused) > 0 {
+			s.Progress.Note(fmt.Sprintf("warning: a run that was cut off left replication switched off, and this user may not switch it on: %s", strings.Join(paused, ", ")))
 		}
-	}
-	if len(busy) == 0 {
 		return nothing, nil
 	}
-	if err := writePaused(path, busy); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	resume = func(ctx context.Context) error {
-		var errs []error
-		for _, p := range busy {
-			errs = append(errs, s.client.SetEnabled(ctx, p, true))
+	var off []harbor.Policy // those that are on again at the end
+	for _, p := range all {
+		if slices.Contains(paused, p.Name) || busy(p) {
+			off = append(off, p)
 		}
-		if err := errors.Join(errs...); err != nil {
-			return err
-		}
-		return os.Remove(path)
 	}
-	for _, p := range busy {
-		if !p.Enabled {
+	if len(off) == 0 {
+		return nothing, forgetPaused(path) // those that were paused are gone
+	}
+	if err := writePaused(path, off); err != nil {
+		return nil, err
+	}
+	resume = func(ctx context.Context) error { return s.resume(ctx, off) }
+	for _, p := range off {
+		if !busy(p) {
 			continue
 		}
 		if err := s.client.SetEnabled(ctx, p, false); err != nil {
@@ -67,9 +61,51 @@ func (s *seeding) pausePolicies(ctx context.Context) (resume func(context.Contex
 	return resume, nil
 }
 
+// busy tells whether a policy runs for every push.
+func busy(p harbor.Policy) bool { return p.Enabled && p.Trigger == harbor.TriggerEvent }
+
+// resume switches policies on, and forgets that they were paused. One that was removed
+// meanwhile is no error.
+func (s *seeding) resume(ctx context.Context, off []harbor.Policy) error {
+	var errs []error
+	for _, p := range off {
+		if err := s.client.SetEnabled(ctx, p, true); !errors.Is(err, harbor.ErrNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return forgetPaused(s.pausedFile())
+}
+
+// resumePaused switches on what a run that was killed left switched off, for a run that
+// cannot go on: replication waits for no bundle.
+func (s *seeding) resumePaused(ctx context.Context) error {
+	paused, err := readPaused(s.pausedFile())
+	if err != nil || len(paused) == 0 {
+		return err
+	}
+	all, err := s.client.Policies(ctx)
+	if err != nil {
+		return err
+	}
+	return s.resume(ctx, slices.DeleteFunc(all, func(p harbor.Policy) bool { return !slices.Contains(paused, p.Name) }))
+}
+
 // pausedFile lists the names of the policies that are switched off.
-func (s *seeding) pausedFile() string {
-	return filepath.Join(s.State, "harbor", "paused-"+strings.ReplaceAll(s.client.Host(), ":", "_")+".json")
+func (s *seeding) pausedFile() string { return pausedPath(s.State, s.client.Host()) }
+
+// pausedPath is that file for a Harbor, "host[:port]", below a state folder.
+func pausedPath(state, host string) string {
+	return filepath.Join(state, "harbor", "paused-"+strings.ReplaceAll(host, ":", "_")+".json")
+}
+
+func forgetPaused(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forgetting the paused replication policies: %w", err)
+	}
+	return nil
 }
 
 func readPaused(path string) (names []string, err error) {
