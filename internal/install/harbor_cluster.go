@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,74 +30,6 @@ func (c *Cluster) kube(ctx context.Context) (kubernetes.Interface, error) {
 		return nil, fmt.Errorf("reaching the API server: %w", err)
 	}
 	return client, nil
-}
-
-// harborNameTask lets pods find Harbor by its name: Trivy fetches its database there.
-func (c *Cluster) harborNameTask() phase.Task {
-	block := namesBlock(c.Site.Harbor.Host, c.harborAddress())
-	return phase.Task{What: "name Harbor inside the cluster", Interruptible: true, Deadline: time.Minute,
-		Done: func(ctx context.Context) (bool, error) {
-			client, err := c.kube(ctx)
-			if err != nil {
-				return false, err
-			}
-			_, file, err := corefile(ctx, client)
-			return err == nil && setNames(file, block) == file, err
-		},
-		Do: func(ctx context.Context) error {
-			client, err := c.kube(ctx)
-			if err != nil {
-				return err
-			}
-			m, file, err := corefile(ctx, client)
-			if err != nil {
-				return err
-			}
-			m.Data[corefileKey] = setNames(file, block)
-			if _, err := client.CoreV1().ConfigMaps(m.Namespace).Update(ctx, m, metav1.UpdateOptions{FieldManager: "naru"}); err != nil {
-				return fmt.Errorf("naming Harbor inside the cluster: %w", err)
-			}
-			return nil
-		}}
-}
-
-// corefileKey is where kubeadm keeps the configuration of CoreDNS, which reads it anew
-// when it changes.
-const corefileKey = "Corefile"
-
-func corefile(ctx context.Context, client kubernetes.Interface) (*corev1.ConfigMap, string, error) {
-	m, err := client.CoreV1().ConfigMaps("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
-	if err != nil {
-		return nil, "", fmt.Errorf("reading the configuration of CoreDNS: %w", err)
-	}
-	return m, m.Data[corefileKey], nil
-}
-
-// Marks of naru's part of the Corefile.
-const (
-	namesBegin = "# naru begin"
-	namesEnd   = "# naru end"
-)
-
-// namesBlock is a server block of its own: one of several with a hosts plugin would be
-// refused.
-func namesBlock(host, address string) string {
-	return fmt.Sprintf("%s\n%s:53 {\n    errors\n    hosts {\n        %s %s\n    }\n}\n%s\n", namesBegin, host, address, host, namesEnd)
-}
-
-// setNames is a Corefile with the block in the place of an older one of naru's. What
-// others wrote stays.
-func setNames(file, block string) string {
-	before, rest, found := strings.Cut(file, namesBegin+"\n")
-	if found {
-		if _, after, ended := strings.Cut(rest, namesEnd+"\n"); ended {
-			return before + block + after
-		}
-	}
-	if file != "" && !strings.HasSuffix(file, "\n") {
-		file += "\n"
-	}
-	return file + block
 }
 
 // Trivy reads the login for its database from this secret when it starts; the values of

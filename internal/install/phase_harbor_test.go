@@ -100,21 +100,6 @@ func TestHarborComesBeforeTheStack(t *testing.T) {
 	}
 }
 
-func TestNamesInCoreDNS(t *testing.T) {
-	const theirs = ".:53 {\n    errors\n    forward . /etc/resolv.conf\n}\n"
-	first := setNames(theirs, namesBlock("harbor.k8s.test", "10.0.0.14"))
-	if !strings.HasPrefix(first, theirs) || !strings.Contains(first, "10.0.0.14 harbor.k8s.test") {
-		t.Errorf("Corefile:\n%s", first)
-	}
-	if again := setNames(first, namesBlock("harbor.k8s.test", "10.0.0.14")); again != first {
-		t.Errorf("again:\n%s", again)
-	}
-	moved := setNames(first+"example.test:53 {\n}\n", namesBlock("harbor.k8s.test", "10.0.0.99"))
-	if strings.Contains(moved, "10.0.0.14") || !strings.Contains(moved, "10.0.0.99") || !strings.HasSuffix(moved, "example.test:53 {\n}\n") {
-		t.Errorf("moved:\n%s", moved)
-	}
-}
-
 // TestTrivyLogin: the secret is made, pods older than it start again, and a new robot's
 // login takes the place of the old one.
 func TestTrivyLogin(t *testing.T) {

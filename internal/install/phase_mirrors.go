@@ -23,7 +23,8 @@ import (
 // INPUTS: a seeded Harbor; the login of its pull robot; the images of the bundles, and
 // the registries that any node has mirrors for already, from earlier bundles. OUTPUTS: on
 // each node a file for every upstream registry, with the login, which only root reads,
-// one for Harbor itself, and the authority of an external Harbor. containerd reads them
+// one for Harbor itself, and the authority of an external Harbor; what it had of another
+// Harbor is removed. containerd reads them
 // at every pull and is not started again. Rerunning is safe: files are compared and
 // replaced whole, and only after the node was seen to reach Harbor with the login. What
 // the bootstrap wrote stays behind them, so that a pull goes on to the depot where Harbor
@@ -86,7 +87,11 @@ func (m *mirrors) hold(ctx context.Context, h *bootstrap.Host) (bool, error) {
 		return false, err
 	}
 	differ, err := h.Differ(ctx, files)
-	return err == nil && len(differ) == 0, err
+	if err != nil || len(differ) > 0 {
+		return false, err
+	}
+	former, err := formerHarbor(ctx, h, files)
+	return err == nil && len(former) == 0, err
 }
 
 func (m *mirrors) put(ctx context.Context, h *bootstrap.Host) error {
@@ -100,8 +105,14 @@ func (m *mirrors) put(ctx context.Context, h *bootstrap.Host) error {
 	if err := m.c.reachesHarbor(ctx, h, login); err != nil {
 		return err
 	}
-	_, err = h.Ensure(ctx, files)
-	return err
+	if _, err := h.Ensure(ctx, files); err != nil {
+		return err
+	}
+	former, err := formerHarbor(ctx, h, files)
+	if err != nil {
+		return err
+	}
+	return forgetHarbor(ctx, h, former)
 }
 
 // reachesHarbor logs in to Harbor from a host, by the name that containerd will use.
@@ -203,7 +214,7 @@ func (c *Cluster) depotMirrorTask(h *bootstrap.Host) phase.Task {
 		if c.noHarbor() == "" {
 			return nil, nil
 		}
-		return steadyOn(ctx, h)
+		return formerHarbor(ctx, h, nil)
 	}
 	return phase.Task{What: "ask the depot for every image",
 		Done: func(ctx context.Context) (bool, error) {
@@ -222,12 +233,7 @@ func (c *Cluster) depotMirrorTask(h *bootstrap.Host) phase.Task {
 			if err != nil {
 				return err
 			}
-			for _, host := range old {
-				if err := h.Do(ctx, "rm", "-rf", path.Join(certsd.Dir, certsd.Folder(host))); err != nil {
-					return err
-				}
-			}
-			return nil
+			return forgetHarbor(ctx, h, old)
 		}}
 }
 

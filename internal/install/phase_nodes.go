@@ -14,7 +14,8 @@ import (
 // and ends the join tokens.
 //
 // INPUTS: nodes that joined; a pod network. OUTPUTS: ready nodes, with the labels
-// and taints of the site file (those that somebody else put on them stay).
+// and taints of the site file (those that somebody else put on them stay); where the
+// site has no Harbor, or no longer, CoreDNS names none.
 // Rerunning is safe: all of it is looked at first.
 func nodesPhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "nodes", Title: "wait for the nodes", Serial: true, Tasks: func(c *Cluster) []phase.Task {
@@ -26,6 +27,9 @@ func nodesPhase() phase.Phase[*Cluster] {
 					return len(labels)+len(taints) == 0, err
 				},
 				Do: func(ctx context.Context) error { return c.setNode(ctx, h) }})
+		}
+		if c.noHarbor() != "" {
+			tasks = append(tasks, c.harborNameTask())
 		}
 		return append(tasks, phase.Task{What: "end join tokens", Quiet: true, Do: c.endTokens})
 	}}

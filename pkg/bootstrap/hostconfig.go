@@ -95,31 +95,6 @@ func (h *Host) NoSwap(ctx context.Context) (bool, error) {
 	return h.Holds(ctx, `[ "$(wc -l </proc/swaps)" -le 1 ] && ! grep -Eq '^[^#][^[:space:]]*[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]' /etc/fstab 2>/dev/null`)
 }
 
-// Marks around naru's part of /etc/hosts.
-const hostsBegin, hostsEnd = "# naru begin", "# naru end"
-
-// HostsBlock is naru's part of /etc/hosts. Names are those of lines, sorted by who
-// gives them.
-func HostsBlock(lines []string) string {
-	return hostsBegin + "\n" + strings.Join(lines, "\n") + "\n" + hostsEnd
-}
-
-// HostsHold tells whether /etc/hosts has the block.
-func (h *Host) HostsHold(ctx context.Context, block string) (bool, error) {
-	return h.Holds(ctx, `[ "$(sed -n '/^# naru begin$/,/^# naru end$/p' /etc/hosts)" = "$1" ]`, block)
-}
-
-// SetHosts puts the block into /etc/hosts, in the place of an older one, and leaves
-// the rest as it is.
-func (h *Host) SetHosts(ctx context.Context, block string) error {
-	_, err := h.Script(ctx, `touch /etc/hosts
-t=$(mktemp /etc/.naru.XXXXXX)
-sed '/^# naru begin$/,/^# naru end$/d' /etc/hosts >"$t"
-[ -z "$1" ] || printf '%s\n' "$1" >>"$t"
-chmod 644 "$t"; mv -f "$t" /etc/hosts`, block)
-	return err
-}
-
 // ChronyFile is the configuration of the time service: the site's servers, or, on
 // the one that keeps the time of the others, none but its own clock.
 func ChronyFile(path string, servers []string, keeper bool, clients []string) File {

@@ -82,7 +82,7 @@ rm -f /etc/haproxy/haproxy.cfg /etc/haproxy/haproxy.cfg.new /etc/keepalived/keep
 for p in kubeadm kubelet kubectl containerd containerd-shim-runc-v2 ctr runc crictl etcdctl etcdutl; do rm -f /usr/local/bin/$p; done
 rm -rf /opt/cni/bin /etc/cni /usr/local/lib/naru /var/log/kubernetes /var/log/pods /var/log/containers
 t=$(mktemp /etc/.naru.XXXXXX)
-sed '/^# naru begin$/,/^# naru end$/d' /etc/hosts >"$t"; chmod 644 "$t"; mv -f "$t" /etc/hosts
+sed '` + othersHosts + `' /etc/hosts >"$t"; chmod 644 "$t"; mv -f "$t" /etc/hosts
 systemctl daemon-reload
 systemctl reset-failed 2>/dev/null || true
 for p in /run/naru/*; do case $p in *.lock) ;; *) rm -rf -- "$p";; esac; done # locks are held while this runs

@@ -99,13 +99,33 @@ func (w *world) harbor(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("with Harbor off: %w", err)
 	}
-	if _, err := w.applyOnly(ctx, w.site, -1, "host-config", "load-balancer", "containerd", "harbor", "seed", "switch-mirrors", "report"); err != nil {
+	if err := w.forgetHarbor(ctx); err != nil {
 		return "", fmt.Errorf("without a Harbor again: %w", err)
 	}
-	if out, err := w.lab.SSH(ctx, "w1", "ls /etc/containerd/certs.d"); err != nil || strings.Contains(out, "registry.k8s.io") {
-		return "", fmt.Errorf("mirrors of a Harbor that is gone: %s, %w", out, err)
-	}
 	return fmt.Sprintf("%s; again, nothing to do, %s; a pod that had to be pulled: depot off %s, Harbor off %s", first, seconds(again), seconds(depotless), seconds(harborless)), nil
+}
+
+// forgetHarbor applies to the site without a Harbor, twice, and wants nothing of naru's to
+// speak of it.
+func (w *world) forgetHarbor(ctx context.Context) error {
+	phases := []string{"host-config", "load-balancer", "containerd", "nodes", "harbor", "seed", "switch-mirrors", "report"}
+	if _, err := w.applyOnly(ctx, w.site, -1, phases...); err != nil {
+		return err
+	}
+	if _, err := w.applyOnly(ctx, w.site, 0, phases...); err != nil {
+		return fmt.Errorf("a second apply: %w", err)
+	}
+	for _, node := range w.site.nodes() {
+		out, err := w.lab.SSH(ctx, node, "cd /etc && ls containerd/certs.d && ls naru | grep harbor; grep -rl harbor.lab.test hosts naru containerd; true")
+		if err != nil || strings.TrimSpace(out) != "_default" {
+			return fmt.Errorf("what %s has of a Harbor that is gone: %s, %w", node, out, err)
+		}
+	}
+	out, err := w.kubectl(ctx, "get", "-n", "kube-system", "configmap", "coredns", "-o", "jsonpath={.data.Corefile}")
+	if err != nil || strings.Contains(out, "harbor") || strings.Contains(out, "naru") {
+		return fmt.Errorf("CoreDNS of a Harbor that is gone: %s, %w", out, err)
+	}
+	return nil
 }
 
 // applyHarbor applies with Harbor, and tells the times of its phases.

@@ -77,9 +77,12 @@ func (s Steady) Files() (map[string][]byte, error) {
 // depots: whoever looks for such files knows them by it.
 const Mark = "# Written by naru: Harbor, then the depot, and nothing outside."
 
+// OwnMark is the first line of the file of Harbor itself.
+const OwnMark = "# Written by naru: the site's own images."
+
 // own is the file for Harbor itself.
 func (s Steady) own() string {
-	return fmt.Sprintf("# Written by naru: the site's own images.\nserver = %[1]s\nca = %[2]s\n\n[host.%[1]s]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %[2]s\n",
+	return fmt.Sprintf(OwnMark+"\nserver = %[1]s\nca = %[2]s\n\n[host.%[1]s]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %[2]s\n",
 		quote(s.Harbor), quote(s.HarborCA))
 }
 

@@ -43,7 +43,7 @@ const (
 	ReasonNoFallback = "sparse index refused, no tag to put a platform under"
 )
 
-// Mapping says that a tag has another digest in the registry than in the bundle.
+// Mapping says that a tag has another digest in the registry than upstream.
 type Mapping struct {
 	Ref      string        `json:"ref"`
 	Target   string        `json:"target"`
@@ -86,7 +86,6 @@ type collector struct {
 type mapping struct {
 	artifact *Artifact
 	reason   string
-	pushed   digest.Digest
 }
 
 type orphan struct {
@@ -106,11 +105,10 @@ func (c *collector) skipped(a *Artifact) {
 	c.skips = append(c.skips, a)
 }
 
-// mapped notes that pushed stands for a under its tag; it is empty where nothing does.
-func (c *collector) mapped(a *Artifact, reason string, pushed digest.Digest) {
+func (c *collector) mapped(a *Artifact, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.maps = append(c.maps, mapping{a, reason, pushed})
+	c.maps = append(c.maps, mapping{a, reason})
 }
 
 func (c *collector) orphan(a *Artifact, outcome Outcome) {
@@ -148,9 +146,11 @@ func (c *collector) finish(p *Plan) *Result {
 	r.Pushed, r.Skipped = items(p, c.pushes), items(p, c.skips)
 	r.Mappings, r.Orphans = []Mapping{}, []Orphan{}
 	for _, m := range c.maps {
-		r.Mappings = append(r.Mappings, Mapping{
-			Ref: m.artifact.Ref, Target: p.name(m.artifact), Original: m.artifact.Descriptor.Digest, Pushed: m.pushed, Reason: m.reason,
-		})
+		out := Mapping{Ref: m.artifact.Ref, Target: p.name(m.artifact), Original: m.artifact.Descriptor.Digest, Reason: m.reason}
+		if m.reason == ReasonSparseRefused {
+			out.Pushed = m.artifact.Fallback.Descriptor.Digest
+		}
+		r.Mappings = append(r.Mappings, out)
 	}
 	for _, o := range c.stray {
 		r.Orphans = append(r.Orphans, Orphan{
