@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"naru/internal/build"
+	"naru/internal/cache"
 	"naru/internal/cli"
 	"naru/internal/discover"
 	"naru/internal/lint"
@@ -12,6 +13,7 @@ import (
 	"naru/pkg/archive"
 	"naru/pkg/mirror"
 	"naru/pkg/mirror/charts"
+	"naru/pkg/mirror/store"
 	"naru/pkg/scan"
 	"naru/pkg/sign"
 )
@@ -50,7 +52,7 @@ func judge(err error) (cli.Verdict, bool) {
 	case cli.As[*build.NoInstallerError](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "make release builds them; name their folder with --installers, or leave them out with --no-installer"}, true
 	}
-	for _, j := range []cli.Judge{judgeScan, judgePins} {
+	for _, j := range []cli.Judge{judgeScan, judgePins, judgeCache} {
 		if v, ok := j(err); ok {
 			return v, true
 		}
@@ -93,6 +95,19 @@ func judgeScan(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitNetwork, Hint: hint}, true
 	case cli.As[*survey.NoDatabaseError](err), cli.As[*scan.NotDatabaseError](err):
 		return cli.Verdict{Code: cli.ExitUsage, Hint: "--db takes an OCI layout of the database, in a folder or tar, as oras copy --to-oci-layout makes it"}, true
+	}
+	return cli.Verdict{}, false
+}
+
+// judgeCache maps the errors of the cache.
+func judgeCache(err error) (cli.Verdict, bool) {
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		return cli.Verdict{Code: cli.ExitLocked, Hint: "a build, a scan or a prune uses the cache: wait until it ends, or use another with --cache"}, true
+	case cli.As[*cache.NotCacheError](err):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "give the folder that builds were given with --cache"}, true
+	case cli.As[*cache.DamagedError](err):
+		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "they are removed: the next build fetches them again; have the disk looked at"}, true
 	}
 	return cli.Verdict{}, false
 }

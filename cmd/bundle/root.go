@@ -22,6 +22,6 @@ Files in the current folder and bundles/ are written, and a cache of everything
 fetched. Exit codes are listed in docs/cli.md.`,
 		Args: cli.Args(cobra.NoArgs),
 	}
-	root.AddCommand(newBuild(), newLock(), newLint(), cli.NewVerify(""), newScan(), newInspect(), newList(), newDiff(), newDossier(), newExtract(), newKeygen(), newReleases(), cli.NewVersion("bundle"))
+	root.AddCommand(newBuild(), newLock(), newLint(), cli.NewVerify(""), newScan(), newInspect(), newList(), newDiff(), newDossier(), newExtract(), newKeygen(), newReleases(), newCache(), cli.NewVersion("bundle"))
 	return root
 }

@@ -16,10 +16,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"naru/internal/atomicfile"
+	"naru/internal/cache"
 	"naru/internal/cli"
 	"naru/internal/intake"
 	"naru/internal/survey"
 	"naru/manifest"
+	"naru/pkg/mirror/store"
 	"naru/pkg/scan"
 )
 
@@ -72,12 +74,17 @@ func runScan(ctx context.Context, o scanOptions, paths []string, stdout, stderr 
 		return err
 	}
 	if o.cache == "" {
-		dir, err := os.UserCacheDir()
+		dir, err := cacheDir("")
 		if err != nil {
-			return fmt.Errorf("finding the cache folder: %w (name one with --cache)", err)
+			return err
 		}
-		o.cache = filepath.Join(dir, "naru", "scan")
+		o.cache = cache.ScanDir(dir)
 	}
+	held, err := store.Hold(o.cache) // so that bundle cache prune leaves it alone
+	if err != nil {
+		return err
+	}
+	defer func() { _ = held.Close() }()
 	debug.SetMemoryLimit(scanMemoryLimit)
 	b, err := intake.Open(ctx, o.trust.Options(paths, stderr))
 	if err != nil {

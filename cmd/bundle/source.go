@@ -76,7 +76,6 @@ func (f *sourceFlags) options(obs progress.Observer) (build.Options, error) {
 		ContentFiles: f.contents,
 		Select:       manifest.SelectOptions{Profile: f.profile, With: f.with, Without: f.without, Platforms: f.platforms, Distributions: f.distros},
 		LockFile:     f.lock,
-		CacheDir:     f.cache,
 		Jobs:         f.jobs,
 		Version:      cli.Version(),
 		RegistryMap:  map[string]string{},
@@ -98,14 +97,21 @@ func (f *sourceFlags) options(obs progress.Observer) (build.Options, error) {
 	opts.Remote.OnRetry = func(r remote.Retry) {
 		obs.Note(fmt.Sprintf("%s: attempt %d: %v; again in %s", r.Host, r.Attempt, r.Err, r.Wait))
 	}
-	if opts.CacheDir == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return build.Options{}, fmt.Errorf("finding the cache folder: %w (name one with --cache)", err)
-		}
-		opts.CacheDir = filepath.Join(dir, "naru")
+	var err error
+	opts.CacheDir, err = cacheDir(f.cache)
+	return opts, err
+}
+
+// cacheDir is the folder that builds keep content in, given or not.
+func cacheDir(given string) (string, error) {
+	if given != "" {
+		return given, nil
 	}
-	return opts, nil
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the cache folder: %w (name one with --cache)", err)
+	}
+	return filepath.Join(dir, "naru"), nil
 }
 
 // releaseFS is where the named release lies: a folder when name has a separator,

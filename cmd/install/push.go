@@ -134,6 +134,23 @@ func printPushPlan(w io.Writer, p *push.Plan) error {
 	return cli.Table(w, []string{"KIND", "REFERENCE", "TO", "NAME"}, rows)
 }
 
+// mappingRows lists what stands under another digest; signatures beside those of others
+// are counted, as there may be one of every image.
+func mappingRows(list []push.Mapping) (rows [][]string) {
+	joined := 0
+	for _, m := range list {
+		if m.Reason == push.ReasonJoined {
+			joined++
+			continue
+		}
+		rows = append(rows, []string{"mapped", fmt.Sprintf("%s  %s as %s: %s", m.Ref, m.Original, m.Pushed, m.Reason)})
+	}
+	if joined > 0 {
+		rows = append(rows, []string{"signatures", fmt.Sprintf("%d beside those of other keys, which stay under their tags", joined)})
+	}
+	return rows
+}
+
 func printPush(w io.Writer, r *install.PushResult) error {
 	p := r.Pushed
 	rows := [][]string{
@@ -141,9 +158,7 @@ func printPush(w io.Writer, r *install.PushResult) error {
 		{"blobs", fmt.Sprintf("%d uploaded (%s), %d mounted, %d there already", p.Blobs.Uploaded, progress.Bytes(p.Blobs.Bytes), p.Blobs.Mounted, p.Blobs.Present)},
 		{"compared", fmt.Sprintf("%d tags, manifests and blobs: all there", r.Check.Checked)},
 	}
-	for _, m := range p.Mappings {
-		rows = append(rows, []string{"mapped", fmt.Sprintf("%s  %s as %s: %s", m.Ref, m.Original, m.Pushed, m.Reason)})
-	}
+	rows = append(rows, mappingRows(p.Mappings)...)
 	for _, orphan := range p.Orphans {
 		rows = append(rows, []string{"referrer", fmt.Sprintf("%s of %s, which the registry does not hold: %s", orphan.Digest, orphan.Subject, orphan.Outcome)})
 	}

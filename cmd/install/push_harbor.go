@@ -104,9 +104,7 @@ func printSeed(w io.Writer, r *install.SeedResult) error {
 		{"compared", fmt.Sprintf("%d tags, manifests and blobs: all there", report.Checked)},
 		{"lock", fmt.Sprintf("%d digests held, %d mapped, %d left out", states[install.LockHeld], states[install.LockMapped], states[install.LockLeftOut])},
 	}
-	for _, m := range report.Mappings {
-		rows = append(rows, []string{"mapped", fmt.Sprintf("%s  %s as %s: %s", m.Ref, m.Original, m.Pushed, m.Reason)})
-	}
+	rows = append(rows, mappingRows(report.Mappings)...)
 	for _, orphan := range report.Orphans {
 		rows = append(rows, []string{"referrer", fmt.Sprintf("%s of %s, which Harbor does not hold: %s", orphan.Digest, orphan.Subject, orphan.Outcome)})
 	}

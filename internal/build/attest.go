@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"naru/internal/atomicfile"
+	"naru/internal/cache"
 	"naru/manifest"
 	"naru/pkg/archive"
 	"naru/pkg/sign/attest"
@@ -173,7 +174,7 @@ func (r *run) vulnerabilityPredicate(a *manifest.ScannedArtifact) ([]byte, error
 func (r *run) signaturePath(key verify.Key, m *message) string {
 	sum := sha256.Sum256(m.signed())
 	name := hex.EncodeToString(sum[:])
-	return filepath.Join(r.opts.CacheDir, "signatures", key.Fingerprint(), name[:2], name)
+	return filepath.Join(cache.SignaturesDir(r.opts.CacheDir), key.Fingerprint(), name[:2], name)
 }
 
 // recallSignatures takes signatures from the cache and tells whether that was all. One

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -68,7 +69,7 @@ func (r *run) fetch(ctx context.Context) error {
 	if err := r.encodeManifests(ctx); err != nil {
 		return err
 	}
-	if err := r.store.Sync(); err != nil {
+	if err := r.keep(); err != nil {
 		return err
 	}
 	lock, err := r.completeLock()
@@ -77,6 +78,19 @@ func (r *run) fetch(ctx context.Context) error {
 	}
 	r.locked, r.pins = lock, lock
 	return r.savePins()
+}
+
+// keep makes durable what was fetched, and marks all that the bundle is built of as
+// used now, for who prunes the cache by age.
+func (r *run) keep() error {
+	if err := r.store.Sync(); err != nil {
+		return err
+	}
+	var used []digest.Digest
+	for _, d := range r.descriptors() {
+		used = append(used, d.Digest)
+	}
+	return r.store.Touch(used)
 }
 
 // prepareSigner has the signer make itself ready while content is fetched: opening a

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"naru/internal/atomicfile"
+	"naru/internal/cache"
 	"naru/manifest"
 )
 
@@ -63,7 +64,7 @@ func (r *run) pinsPath() string {
 		abs = r.opts.OutDir
 	}
 	sum := sha256.Sum256([]byte(r.selection.Name + "\x00" + abs))
-	return filepath.Join(r.opts.CacheDir, "pins", hex.EncodeToString(sum[:16])+".yaml")
+	return filepath.Join(cache.PinsDir(r.opts.CacheDir), hex.EncodeToString(sum[:16])+".yaml")
 }
 
 // notePinned adds to the kept pins, so that an interrupted build goes on with

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"naru/internal/atomicfile"
+	"naru/internal/cache"
 	"naru/internal/survey"
 	"naru/manifest"
 	"naru/pkg/archive"
@@ -111,7 +112,7 @@ func (r *run) surveyFiles() []archive.File {
 	return out
 }
 
-func (r *run) scanDir() string { return filepath.Join(r.store.Dir(), "scan") }
+func (r *run) scanDir() string { return cache.ScanDir(r.store.Dir()) }
 
 // database brings a database: from a layout on the disk, from what the bundle carries
 // itself, from the cache, or from its registry.

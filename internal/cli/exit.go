@@ -32,7 +32,7 @@ const (
 	ExitPreflight   = 20  // something stands against an installation; nothing was changed
 	ExitHost        = 21  // a host cannot be reached, is another, or refuses
 	ExitDeadline    = 22  // something did not become ready in time
-	ExitLocked      = 23  // another run works on the site
+	ExitLocked      = 23  // another run works on the site, or uses the cache
 	ExitDrift       = 24  // a site is not as its file says
 	ExitSealed      = 25  // something leads out of a sealed site
 	ExitInterrupted = 130 // stopped by a signal; run again to go on

@@ -92,7 +92,7 @@ func Push(ctx context.Context, o PushOptions) (*PushResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := push.NewPlan(ctx, contents, push.Target{Client: client, Base: o.To, PlainHTTP: o.PlainHTTP}, o.options())
+	plan, err := push.NewPlan(ctx, contents, push.Target{Client: client, Base: o.To, PlainHTTP: o.PlainHTTP}, o.options(bundles))
 	if err != nil {
 		return nil, err
 	}
@@ -113,12 +113,13 @@ func Push(ctx context.Context, o PushOptions) (*PushResult, error) {
 	return result, nil
 }
 
-// options wires progress to the push.
-func (o PushOptions) options() push.Options {
+// options wires progress, and who is trusted, to the push.
+func (o PushOptions) options(bundles []*intake.Bundle) push.Options {
 	opts := push.Options{
-		Jobs:    o.Jobs,
-		OnBytes: o.Progress.Add,
-		OnBlob:  countOnce(o.Progress.Add),
+		SameSigner: intake.SameSigner(bundles),
+		Jobs:       o.Jobs,
+		OnBytes:    o.Progress.Add,
+		OnBlob:     countOnce(o.Progress.Add),
 		OnRetry: func(e push.RetryEvent) {
 			o.Progress.Note(fmt.Sprintf("%s %s: attempt %d: %v", e.Op, e.Repository, e.Attempt, e.Err))
 		},

@@ -237,7 +237,7 @@ func (s *seeding) plan(ctx context.Context) (err error) {
 
 // options are those of the push.
 func (s *seeding) options() push.Options {
-	opts := PushOptions{Jobs: s.Jobs, Progress: s.Progress}.options()
+	opts := PushOptions{Jobs: s.Jobs, Progress: s.Progress}.options(s.bundles)
 	opts.ChunkSize = s.ChunkSize
 	opts.SparseIndexes = push.SparseRefused
 	chosen := only(s.Only)

@@ -40,7 +40,8 @@ type SeedReport struct {
 	Checked  int            `json:"checked"`
 	Findings []push.Finding `json:"findings"`
 	// Mappings are the tags that hold a platform, or an index over the carried ones,
-	// in place of an upstream index of which not all is carried.
+	// in place of an upstream index of which not all is carried, and those that hold
+	// signatures of others beside the bundles'.
 	Mappings []push.Mapping `json:"mappings"`
 	// Orphans are signatures and the like of which the subject is not in Harbor.
 	Orphans []push.Orphan `json:"orphans"`
@@ -52,7 +53,7 @@ type SeedReport struct {
 // States of a LockLine.
 const (
 	LockHeld    = "held"     // Harbor holds these bytes
-	LockMapped  = "mapped"   // an upstream index that a Mapping stands in for
+	LockMapped  = "mapped"   // an upstream index or a list of signatures that a Mapping stands in for
 	LockLeftOut = "left out" // not pushed, as wanted: OS packages, or what was not chosen
 	LockAbsent  = "absent"   // not there, though it should be
 )

@@ -49,7 +49,7 @@ func (b *bench) memoryAt(ctx context.Context, size int64) (err error) {
 	rows, err := byTurns(ctx, 1, b.note,
 		b.buildSide(s),
 		side{name: "install verify", cmd: func() command { return b.verifyCommand(s.bundle) }},
-		b.intoFresh("install push", func(to string) command { return b.pushCommand(s, to) }))
+		b.intoFresh(registries[0], "install push", func(to string) command { return b.pushCommand(s, to) }))
 	if err != nil {
 		return err
 	}

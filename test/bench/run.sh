@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 tools=$PWD/.cache/tools
-test/tools/tools.sh --dir "$tools" crane skopeo docker-registry openssl >&2
+test/tools/tools.sh --dir "$tools" crane skopeo docker-registry distribution openssl >&2
 mkdir -p "$tools/bench"
 go build -o "$tools/bench/upstream" ./test/lab/cmd/upstream
 go build -o "$tools/bench/bench" ./test/bench

@@ -30,7 +30,7 @@ func (b *bench) measureSmall(ctx context.Context) (err error) {
 
 // measureRerun builds and pushes again what is all there.
 func (b *bench) measureRerun(ctx context.Context, s *subject) (err error) {
-	r, err := b.startRegistry(ctx)
+	r, err := b.startRegistry(ctx, registries[0])
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ CRANE=github.com/google/go-containerregistry/cmd/crane@v0.22.1
 COSIGN2=github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
 COSIGN3=github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
 GOLANGCI=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.13.2
+DISTRIBUTION=github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 HELM=helm.sh/helm/v3/cmd/helm@v3.22.0
 
 usage() {
@@ -147,6 +148,7 @@ for tool; do
 	cosign2) go_tool cosign2 cosign "$COSIGN2" ;;
 	cosign3) go_tool cosign3 cosign "$COSIGN3" ;;
 	golangci-lint) go_tool golangci-lint golangci-lint "$GOLANGCI" ;;
+	distribution) go_tool distribution registry "$DISTRIBUTION" ;;
 	helm) go_tool helm helm "$HELM" ;;
 	containerd) apt_tool containerd containerd ;;
 	ctr) apt_tool ctr containerd ;;

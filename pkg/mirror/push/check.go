@@ -3,11 +3,13 @@ package push
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -166,6 +168,9 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 	if err != nil {
 		return err
 	}
+	if j, err := c.run.under(ctx, a, got); err != nil || j != nil && j.held {
+		return errors.Join(err, c.joint(ctx, a, j))
+	}
 	mapped := a.Fallback != nil && (got == a.Fallback.Descriptor.Digest || a.Tag == "" && got == "")
 	switch {
 	case got == a.Descriptor.Digest:
@@ -176,19 +181,9 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 			})
 		})
 	default:
-		if orphan, err := c.orphan(ctx, a, got); err != nil || orphan {
-			if orphan {
-				c.compared(a, a.root(), false)
-			}
+		if orphan, err := c.differs(ctx, a, got); err != nil || orphan {
 			return err
 		}
-		kind := FindingTag
-		if a.Tag == "" {
-			kind = FindingManifest
-		}
-		c.note(func(r *Report) {
-			r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: a.Descriptor.Digest, Got: got})
-		})
 	}
 	c.note(func(r *Report) { r.Checked++ })
 	for _, m := range a.Manifests {
@@ -202,6 +197,26 @@ func (c *checker) artifact(ctx context.Context, a *Artifact) error {
 		}
 	}
 	return nil
+}
+
+// differs notes that something else, or nothing, stands for a, and tells whether a is an
+// orphan, of which no more is to be said.
+func (c *checker) differs(ctx context.Context, a *Artifact, got digest.Digest) (orphan bool, err error) {
+	if orphan, err = c.orphan(ctx, a, got); err != nil {
+		return false, err
+	}
+	if orphan {
+		c.compared(a, a.root(), false)
+		return true, nil
+	}
+	kind := FindingTag
+	if a.Tag == "" {
+		kind = FindingManifest
+	}
+	c.note(func(r *Report) {
+		r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: a.Descriptor.Digest, Got: got})
+	})
+	return false, nil
 }
 
 // compared lists a manifest; findings mark it later.
@@ -236,35 +251,45 @@ func (c *checker) orphan(ctx context.Context, a *Artifact, got digest.Digest) (b
 // manifest asks for a manifest by digest and for its blobs. The one that the
 // artifact's tag was found to stand for has answered already.
 func (c *checker) manifest(ctx context.Context, a *Artifact, m *Manifest, tagged digest.Digest) error {
-	ask := func(kind string, d digest.Digest, head func() (bool, error)) error {
-		held, first, err := c.once(a.Repository+"@"+d.String(), head)
-		if err != nil {
-			return err
-		}
-		c.note(func(r *Report) {
-			if first {
-				r.Checked++
-			}
-			if !held {
-				r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: d})
-			}
-		})
-		return nil
-	}
-	err := ask(FindingManifest, m.Descriptor.Digest, func() (bool, error) {
+	err := c.ask(a, FindingManifest, m.Descriptor.Digest, func() (bool, error) {
 		if m.Descriptor.Digest == tagged {
 			return true, nil
 		}
 		d, err := c.run.reference(ctx, a.Repository, m.Descriptor.Digest.String())
 		return d == m.Descriptor.Digest, err
 	})
-	for _, b := range m.Blobs {
-		if err != nil {
+	if err != nil {
+		return err
+	}
+	return c.blobs(ctx, a, m.Blobs)
+}
+
+// blobs asks for blobs in the repository of a.
+func (c *checker) blobs(ctx context.Context, a *Artifact, list []ocispec.Descriptor) error {
+	for _, b := range list {
+		if err := c.ask(a, FindingBlob, b.Digest, func() (bool, error) { return c.blob(ctx, a.Repository, b.Digest) }); err != nil {
 			return err
 		}
-		err = ask(FindingBlob, b.Digest, func() (bool, error) { return c.blob(ctx, a.Repository, b.Digest) })
 	}
-	return err
+	return nil
+}
+
+// ask counts a question the first time it comes up, and notes for whom something is
+// missing.
+func (c *checker) ask(a *Artifact, kind string, d digest.Digest, head func() (bool, error)) error {
+	held, first, err := c.once(a.Repository+"@"+d.String(), head)
+	if err != nil {
+		return err
+	}
+	c.note(func(r *Report) {
+		if first {
+			r.Checked++
+		}
+		if !held {
+			r.Findings = append(r.Findings, Finding{Kind: kind, Ref: a.Ref, Repository: a.Repository, Want: d})
+		}
+	})
+	return nil
 }
 
 // once asks a question the first time it comes up.

@@ -28,6 +28,11 @@
 // something need not have it. A tag that is there vouches for its manifest, by the
 // digest, and for nothing below it.
 //
+// # Signatures
+//
+// Where a registry has other signatures under cosign's tag, the tag gets a list of theirs
+// and the bundle's, see docs/decisions/0015-joined-signatures.md. That is a [Mapping] too.
+//
 // # Sparse indexes
 //
 // Bundles carry the children of chosen platforms only, under the original index.

@@ -33,9 +33,9 @@ func (r *run) present(ctx context.Context, a *Artifact) (bool, error) {
 		if held, err := r.holdsAll(ctx, a.Repository, manifests); err != nil || !held {
 			return false, err
 		}
-		r.result.mapped(a, ReasonSparseRefused)
+		r.result.mapped(a, ReasonSparseRefused, d)
 	default:
-		return false, nil
+		return r.joined(ctx, a, d)
 	}
 	for _, m := range manifests {
 		r.markHeld(a.Repository, m.Descriptor.Digest)
@@ -85,6 +85,9 @@ func (r *run) listed(ctx context.Context, a *Artifact) (found bool, err error) {
 // push brings one artifact into the registry: blobs, then manifests, children
 // first and the tag last.
 func (r *run) push(ctx context.Context, a *Artifact) error {
+	if j := r.jointOf(a); j != nil && j.data != nil {
+		return r.pushJoint(ctx, a, j)
+	}
 	missing, err := r.missing(ctx, a)
 	if err != nil {
 		return err
@@ -246,7 +249,7 @@ func (r *run) putManifest(ctx context.Context, a *Artifact, m *Manifest, data []
 // putFallback puts what stands in for a refused sparse index under its tag.
 func (r *run) putFallback(ctx context.Context, a *Artifact) error {
 	if a.Fallback == nil || a.Tag == "" {
-		r.result.mapped(a, ReasonNoFallback)
+		r.result.mapped(a, ReasonNoFallback, "")
 		return nil
 	}
 	// A tag that has it already is not set again: it may be immutable.
@@ -255,7 +258,7 @@ func (r *run) putFallback(ctx context.Context, a *Artifact) error {
 		return err
 	}
 	if got == a.Fallback.Descriptor.Digest {
-		r.mapped(a)
+		r.mapped(a, ReasonSparseRefused, a.Fallback.Descriptor)
 		return nil
 	}
 	data := a.Fallback.data
@@ -273,14 +276,14 @@ func (r *run) putFallback(ctx context.Context, a *Artifact) error {
 	if err := r.putManifest(ctx, a, m, data, a.Tag); err != nil {
 		return err
 	}
-	r.mapped(a)
+	r.mapped(a, ReasonSparseRefused, m.Descriptor)
 	return nil
 }
 
-// mapped notes and reports that something stands in for a under its tag.
-func (r *run) mapped(a *Artifact) {
-	r.result.mapped(a, ReasonSparseRefused)
-	r.plan.opts.OnManifest(ManifestEvent{Ref: a.Ref, Repository: a.Repository, Tag: a.Tag, Descriptor: a.Fallback.Descriptor, Outcome: OutcomeMapped})
+// mapped notes and reports that something else stands for a under its tag.
+func (r *run) mapped(a *Artifact, reason string, by ocispec.Descriptor) {
+	r.result.mapped(a, reason, by.Digest)
+	r.plan.opts.OnManifest(ManifestEvent{Ref: a.Ref, Repository: a.Repository, Tag: a.Tag, Descriptor: by, Outcome: OutcomeMapped})
 }
 
 // noteSubject records the referrers and cosign tags whose subject the registry

@@ -21,6 +21,8 @@ func (p Pending) Moves() bool { return p.Tag != "" && p.Got != "" }
 type Asked struct {
 	plan *Plan
 	got  []digest.Digest // "" for nothing
+	// joined tells of signatures that the registry has beside those of others.
+	joined []bool
 }
 
 // Ask asks for every artifact. It changes nothing.
@@ -29,9 +31,13 @@ func (p *Plan) Ask(ctx context.Context) (*Asked, error) {
 	if err := r.endpoint.ping(ctx); err != nil {
 		return nil, err
 	}
-	asked := &Asked{plan: p, got: make([]digest.Digest, len(p.Artifacts))}
+	asked := &Asked{plan: p, got: make([]digest.Digest, len(p.Artifacts)), joined: make([]bool, len(p.Artifacts))}
 	err := r.each(ctx, func(ctx context.Context, i int, a *Artifact) (err error) {
-		asked.got[i], err = r.headManifest(ctx, a.Repository, a.reference())
+		if asked.got[i], err = r.headManifest(ctx, a.Repository, a.reference()); err != nil {
+			return err
+		}
+		j, err := r.under(ctx, a, asked.got[i])
+		asked.joined[i] = j != nil && j.held
 		return err
 	})
 	if err != nil {
@@ -46,7 +52,7 @@ func (a *Asked) Pending() []Pending {
 	var out []Pending
 	for i, artifact := range a.plan.Artifacts {
 		got := a.got[i]
-		held := got == artifact.Descriptor.Digest || artifact.Fallback != nil && got == artifact.Fallback.Descriptor.Digest
+		held := a.joined[i] || got == artifact.Descriptor.Digest || artifact.Fallback != nil && got == artifact.Fallback.Descriptor.Digest
 		if !held {
 			out = append(out, Pending{Artifact: artifact, Got: got})
 		}

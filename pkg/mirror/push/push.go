@@ -61,6 +61,10 @@ type Options struct {
 	// Filter, when set, chooses artifacts by reference and index entry.
 	// Referrers are not asked for: they follow their subject.
 	Filter func(ref string, desc ocispec.Descriptor) bool
+	// SameSigner tells whether one trusted key made both signatures over a payload, in
+	// which case the bundle's takes the place of the registry's. Without it every
+	// signature that the registry has under cosign's tag stays there.
+	SameSigner func(payload, a, b []byte) bool
 
 	// OnBytes is told of bytes of blobs sent for the first time, OnBlob of blobs
 	// that the registry now holds, OnManifest of manifests likewise, OnRetry of

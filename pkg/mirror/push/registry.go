@@ -203,26 +203,49 @@ func (e *endpoint) headManifest(ctx context.Context, repository, reference strin
 
 // getManifest computes the digest of a manifest, for registries that do not say.
 func (e *endpoint) getManifest(ctx context.Context, repository, reference string) (digest.Digest, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url(repository, "manifests", reference).String(), nil)
+	data, err := e.readManifest(ctx, repository, reference)
 	if err != nil {
 		return "", err
+	}
+	return digest.FromBytes(data), nil
+}
+
+// fetchManifest is the manifest of a digest, whose bytes are compared with it.
+func (e *endpoint) fetchManifest(ctx context.Context, repository string, d digest.Digest) (data []byte, err error) {
+	ctx = e.scoped(ctx, repository)
+	err = e.retry(ctx, "reading manifest", repository, d, func() (err error) {
+		if data, err = e.readManifest(ctx, repository, d.String()); err != nil {
+			return err
+		}
+		if got := digest.FromBytes(data); got != d {
+			return fmt.Errorf("reading manifest %s: its bytes are %s", d, got)
+		}
+		return nil
+	})
+	return data, err
+}
+
+func (e *endpoint) readManifest(ctx context.Context, repository, reference string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url(repository, "manifests", reference).String(), nil)
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("Accept", acceptManifests)
 	resp, err := e.client.Do(req)
 	if err != nil {
-		return "", redactError(err)
+		return nil, redactError(err)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return "", fmt.Errorf("reading manifest %q: %w", reference, err)
+		return nil, fmt.Errorf("reading manifest %q: %w", reference, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", responseError(resp, data)
+		return nil, responseError(resp, data)
 	}
 	if len(data) > maxManifest {
-		return "", fmt.Errorf("reading manifest %q: it is over the bound of %d bytes", reference, maxManifest)
+		return nil, fmt.Errorf("reading manifest %q: it is over the bound of %d bytes", reference, maxManifest)
 	}
-	return digest.FromBytes(data), nil
+	return data, nil
 }
 
 // retry calls f until it succeeds, fails for good, or has been tried enough. The

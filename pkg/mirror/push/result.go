@@ -43,7 +43,7 @@ const (
 	ReasonNoFallback = "sparse index refused, no tag to put a platform under"
 )
 
-// Mapping says that a tag has another digest in the registry than upstream.
+// Mapping says that a tag has another digest in the registry than in the bundle.
 type Mapping struct {
 	Ref      string        `json:"ref"`
 	Target   string        `json:"target"`
@@ -86,6 +86,7 @@ type collector struct {
 type mapping struct {
 	artifact *Artifact
 	reason   string
+	pushed   digest.Digest
 }
 
 type orphan struct {
@@ -105,10 +106,11 @@ func (c *collector) skipped(a *Artifact) {
 	c.skips = append(c.skips, a)
 }
 
-func (c *collector) mapped(a *Artifact, reason string) {
+// mapped notes that pushed stands for a under its tag; it is empty where nothing does.
+func (c *collector) mapped(a *Artifact, reason string, pushed digest.Digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.maps = append(c.maps, mapping{a, reason})
+	c.maps = append(c.maps, mapping{a, reason, pushed})
 }
 
 func (c *collector) orphan(a *Artifact, outcome Outcome) {
@@ -146,11 +148,9 @@ func (c *collector) finish(p *Plan) *Result {
 	r.Pushed, r.Skipped = items(p, c.pushes), items(p, c.skips)
 	r.Mappings, r.Orphans = []Mapping{}, []Orphan{}
 	for _, m := range c.maps {
-		out := Mapping{Ref: m.artifact.Ref, Target: p.name(m.artifact), Original: m.artifact.Descriptor.Digest, Reason: m.reason}
-		if m.reason == ReasonSparseRefused {
-			out.Pushed = m.artifact.Fallback.Descriptor.Digest
-		}
-		r.Mappings = append(r.Mappings, out)
+		r.Mappings = append(r.Mappings, Mapping{
+			Ref: m.artifact.Ref, Target: p.name(m.artifact), Original: m.artifact.Descriptor.Digest, Pushed: m.pushed, Reason: m.reason,
+		})
 	}
 	for _, o := range c.stray {
 		r.Orphans = append(r.Orphans, Orphan{

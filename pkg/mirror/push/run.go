@@ -70,6 +70,9 @@ type run struct {
 	mu sync.Mutex
 	// held are the manifests known to be in the registry, "repository@digest".
 	held map[string]bool
+	// joints are what cosign's tags stand for, or are to, where the registry has others
+	// there than the bundles.
+	joints map[*Artifact]*joint
 	// refusesSparse is set once the registry refused a sparse index.
 	refusesSparse bool
 }
@@ -78,7 +81,7 @@ func newRun(p *Plan) *run {
 	e := newEndpoint(p.host, p.target, p.opts)
 	result, heard := &collector{}, newHeard()
 	return &run{
-		plan: p, endpoint: e, result: result, heard: heard, held: map[string]bool{},
+		plan: p, endpoint: e, result: result, heard: heard, held: map[string]bool{}, joints: map[*Artifact]*joint{},
 		blobs:         newBlobs(p, e, result, heard),
 		refusesSparse: p.opts.SparseIndexes == SparseRefused,
 	}

@@ -60,6 +60,10 @@
 //
 // A [Store] is safe for concurrent use, and several processes may have the same
 // folder open. Who wants a blob that another goroutine or process is fetching
-// waits for it. [Prune] needs the folder for itself. The folder must be on a file
-// system that has file locks.
+// waits for it. Pruning needs the folder for itself ([Options].Alone): while anybody
+// has it open nothing can be removed, and who opens it meanwhile waits a moment and
+// then gets [ErrBusy]. The folder must be on a file system that has file locks.
+//
+// The time of a blob's last change is that of its last use, as far as users call
+// [Store.Touch].
 package store

@@ -19,6 +19,8 @@ var (
 	ErrEmptyEncoding = errors.New("the packed form is empty")
 	// ErrBusy says that another process, or another Store, has the folder open.
 	ErrBusy = errors.New("the store is in use")
+	// ErrShared says that a store is to be pruned that was not opened alone.
+	ErrShared = errors.New("the store may be in use by others")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
 )

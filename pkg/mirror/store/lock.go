@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,6 +31,50 @@ func share(f *os.File) error {
 			return ErrBusy
 		}
 	}
+}
+
+// shareInstead is share for who may have f alone.
+func shareInstead(f *os.File, alone bool) error {
+	if alone {
+		if err := unlock(f); err != nil {
+			return err
+		}
+	}
+	return share(f)
+}
+
+// Hold takes a share of the folder dir, which is made if there is none, as Open does:
+// for a folder that lies beside a store and goes with it. Close lets go of it.
+func Hold(dir string) (io.Closer, error) {
+	return hold(dir, share)
+}
+
+// HoldAlone has the folder dir for the caller alone; ErrBusy while anybody holds it.
+func HoldAlone(dir string) (io.Closer, error) {
+	return hold(dir, func(f *os.File) error {
+		ok, err := tryLock(f, exclusive)
+		if err == nil && !ok {
+			err = ErrBusy
+		}
+		return err
+	})
+}
+
+func hold(dir string, lock func(*os.File) error) (io.Closer, error) {
+	err := os.MkdirAll(dir, dirMode)
+	if err != nil {
+		return nil, fmt.Errorf("holding the folder %q: %w", dir, err)
+	}
+	f, err := openFolder(dir)
+	if err == nil {
+		if err = lock(f); err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("holding the folder %q: %w", dir, err)
+	}
+	return f, nil
 }
 
 // lockPartial waits until nobody else works on the partial blob name, and returns

@@ -51,13 +51,16 @@ type Options struct {
 	// Encoder names what makes the packed forms, by a name that changes when its
 	// output does: forms of another encoder are not seen. It is an element of paths.
 	Encoder string
+	// Alone has the folder for this Store alone, which pruning needs: while anybody
+	// else has it open, opening fails with ErrBusy.
+	Alone bool
 }
 
 // Store is a folder of blobs. It is safe for concurrent use.
 type Store struct {
 	dir     string
 	opts    Options
-	lock    *os.File // held shared
+	lock    *os.File // held shared, or alone
 	buffers sync.Pool
 	dirty   atomic.Bool // something was renamed since the last Sync
 	closed  atomic.Bool
@@ -105,20 +108,25 @@ func (s *Store) open() error {
 	return nil
 }
 
-// prepare takes a share of the folder's lock f and writes the files of the layout.
+// prepare takes a share of the folder's lock f, or all of it, and writes the files of the layout.
 // When nobody else has the store open, it removes what killed processes left behind.
 func (s *Store) prepare(f *os.File) error {
 	alone, err := tryLock(f, exclusive)
 	if err != nil {
 		return err
 	}
+	if s.opts.Alone && !alone {
+		return ErrBusy
+	}
 	if alone {
-		if err := errors.Join(sweep(filepath.Join(s.dir, ingestDir)), unlock(f)); err != nil {
+		if err := sweep(filepath.Join(s.dir, ingestDir)); err != nil {
 			return err
 		}
 	}
-	if err := share(f); err != nil {
-		return err
+	if !s.opts.Alone {
+		if err := shareInstead(f, alone); err != nil {
+			return err
+		}
 	}
 	layout := ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}
 	if err := s.ensureJSON(ocispec.ImageLayoutFile, layout); err != nil {

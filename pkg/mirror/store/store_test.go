@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
@@ -229,36 +230,114 @@ func TestOnlySHA256(t *testing.T) {
 func TestPrune(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
+	old := time.Now().Add(-48 * time.Hour)
 	var digests []digest.Digest
-	for _, data := range []string{"keep", "drop"} {
+	for i, data := range []string{"keep", "drop", "used"} {
 		d, err := s.PutBytes(t.Context(), []byte(data))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.PutEncoded(t.Context(), d, func(w io.Writer) (bool, error) { _, err := io.WriteString(w, data); return data == "drop", err }); err != nil {
+		if err := s.PutEncoded(t.Context(), d, func(w io.Writer) (bool, error) { _, err := io.WriteString(w, data); return i > 0, err }); err != nil {
 			t.Fatal(err)
 		}
 		digests = append(digests, d)
+		write(t, filepath.Join(dir, "encoded", d.Encoded()+".zstd-7.zst"), []byte("another encoder's"))
+		age(t, blobPath(s, d), old)
 	}
-	write(t, partialPath(s, digest.FromString("partial")), []byte("part"))
-	keep := func(d digest.Digest) bool { return d == digests[0] }
-	if _, err := store.Prune(t.Context(), dir, keep); !errors.Is(err, store.ErrBusy) {
-		t.Fatalf("while it is open: %v", err)
+	if err := s.Touch(append(digests[2:], digest.FromString("never"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"partial", "going on"} {
+		write(t, partialPath(s, digest.FromString(name)), []byte("part"))
+	}
+	age(t, partialPath(s, digest.FromString("partial")), old)
+	opts := store.PruneOptions{Keep: func(d digest.Digest) bool { return d == digests[0] }, Since: time.Now().Add(-time.Hour)}
+	shared, err := s.PlanPrune(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.Execute(t.Context()); !errors.Is(err, store.ErrShared) {
+		t.Errorf("pruning a store that others may have open: %v", err)
+	}
+	if _, err := store.OpenWith(dir, store.Options{Alone: true}); !errors.Is(err, store.ErrBusy) {
+		t.Fatalf("opened alone while it is open: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := store.Prune(t.Context(), dir, keep)
+	s = alone(t, dir)
+	if _, err := store.Open(dir); !errors.Is(err, store.ErrBusy) {
+		t.Errorf("opened while somebody has it alone: %v", err)
+	}
+	plan, err := s.PlanPrune(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(store.Pruned{Blobs: 1, Bytes: 12}, got); diff != "" {
+	want := store.Stock{Blobs: store.Tally{Files: 1, Bytes: 4}, Packed: store.Tally{Files: 4, Bytes: 4 + 3*17}, Partial: store.Tally{Files: 1, Bytes: 4}}
+	if diff := cmp.Diff(want, plan.Remove); diff != "" {
 		t.Error(diff)
 	}
-	s = open(t, dir)
+	if err := plan.Execute(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want = store.Stock{Blobs: store.Tally{Files: 2, Bytes: 8}, Packed: store.Tally{Files: 2, Bytes: 4}, Partial: store.Tally{Files: 1, Bytes: 4}}
+	again, err := s.PlanPrune(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, again.Keep); diff != "" || again.Remove.Bytes() != 0 {
+		t.Errorf("a second prune finds %+v (-want +got):\n%s", again.Remove, diff)
+	}
 	_, knownKept := s.Encoded(digests[0])
 	_, knownDropped := s.Encoded(digests[1])
-	if !s.Has(digests[0], 4) || s.Has(digests[1], -1) || !knownKept || knownDropped || len(files(t, s, "ingest")) > 0 {
+	if !s.Has(digests[0], 4) || s.Has(digests[1], -1) || !s.Has(digests[2], 4) || !knownKept || knownDropped {
 		t.Error("pruned the wrong things")
+	}
+	if list, err := s.Blobs(t.Context()); err != nil || len(list) != 2 {
+		t.Errorf("blobs %v, %v", list, err)
+	}
+}
+
+// age makes the file at path look last changed at then.
+func age(t *testing.T, path string, then time.Time) {
+	t.Helper()
+	if err := os.Chtimes(path, then, then); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func alone(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	s, err := store.OpenWith(dir, store.Options{Alone: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// TestHold holds that who shares a folder keeps out who wants it alone, and the other
+// way about.
+func TestHold(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "scan")
+	one, err := store.Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.HoldAlone(dir); !errors.Is(err, store.ErrBusy) {
+		t.Errorf("alone beside another: %v", err)
+	}
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := store.HoldAlone(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.HoldAlone(dir); !errors.Is(err, store.ErrBusy) {
+		t.Errorf("alone twice: %v", err)
+	}
+	if err := all.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	ftypes "github.com/aquasecurity/trivy/pkg/fanal/types"
 )
@@ -27,12 +28,14 @@ func (c *layerCache) path(key string) string {
 	return filepath.Join(c.dir, strings.TrimPrefix(key, "sha256:")+".json")
 }
 
-// MissingBlobs tells which keys the cache lacks. It has no artifacts and misses none:
+// MissingBlobs tells which keys the cache lacks, and marks the others as used now, by
+// the time of their last change, for who prunes the cache by age. It has no artifacts and misses none:
 // Trivy would put an image's config there.
 func (c *layerCache) MissingBlobs(_ context.Context, _ string, keys []string) (bool, []string, error) {
 	var missing []string
+	now := time.Now()
 	for _, key := range keys {
-		if _, err := os.Stat(c.path(key)); err != nil {
+		if err := os.Chtimes(c.path(key), now, now); err != nil {
 			missing = append(missing, key)
 		}
 	}

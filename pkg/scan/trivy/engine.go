@@ -33,14 +33,11 @@ func New() scan.Scanner { return engine{} }
 
 type engine struct{}
 
-// running keeps scans apart: Trivy has its database and its analysers in package
-// variables.
-var running sync.Mutex
-
 // Name is the scanner with its version.
 func (engine) Name() string { return name }
 
-// Scan finds packages and problems in every target.
+// Scan finds packages and problems in every target. However it ends, it leaves nothing
+// behind but its cache.
 func (engine) Scan(ctx context.Context, targets []scan.Target, opts scan.Options) (*scan.Result, error) {
 	running.Lock()
 	defer running.Unlock()
@@ -49,6 +46,10 @@ func (engine) Scan(ctx context.Context, targets []scan.Target, opts scan.Options
 	}
 	quiet := silence()
 	defer quiet()
+	if err := makeScratch(); err != nil {
+		return nil, fmt.Errorf("scanning: %w", err)
+	}
+	defer removeScratch()
 	s, err := newRun(targets, opts)
 	if err != nil {
 		return nil, fmt.Errorf("scanning: %w", err)

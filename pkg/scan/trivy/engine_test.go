@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,7 @@ import (
 	"github.com/aquasecurity/trivy/pkg/scan/ospkg"
 	"github.com/aquasecurity/trivy/pkg/types"
 	"github.com/aquasecurity/trivy/pkg/vulnerability"
+	xos "github.com/aquasecurity/trivy/pkg/x/os"
 
 	"naru/manifest"
 	"naru/pkg/scan"
@@ -109,9 +111,14 @@ func sorted(rows [][]string) [][]string {
 	return rows
 }
 
-// direct asks Trivy's library about a tar of the image.
+// direct asks Trivy's library about a tar of the image. Trivy's scratch folder is made
+// for it and removed again.
 func direct(t *testing.T, m *memory, database *scan.Database, layers ...scan.Blob) [][]string {
 	t.Helper()
+	if err := os.Mkdir(xos.TempDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		t.Fatal(err)
+	}
+	defer func() { _ = xos.Cleanup() }()
 	file := filepath.Join(t.TempDir(), "image.tar")
 	tagged, err := name.NewTag("registry.lab.test/app:1")
 	if err != nil {
@@ -119,7 +126,7 @@ func direct(t *testing.T, m *memory, database *scan.Database, layers ...scan.Blo
 	}
 	img := empty.Image
 	for _, l := range layers {
-		layer, err := tarball.LayerFromReader(bytes.NewReader(m.blobs[l.Digest])) //nolint:staticcheck // the bytes are in memory
+		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.blobs[l.Digest])), nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -308,6 +315,52 @@ func TestScanFails(t *testing.T) {
 	ok := imageTarget("registry.lab.test/app:1", m.layer(t, debianFiles(libc)))
 	if _, err := trivy.New().Scan(ctx, []scan.Target{ok}, scan.Options{Blobs: m, CacheDir: t.TempDir(), Database: database(t)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled scan: %v", err)
+	}
+}
+
+// TestLeavesNothing holds that no scan leaves Trivy's scratch folder behind, whether it
+// ends well, fails or is stopped in the middle of its layers, and that the next one
+// of the process works.
+func TestLeavesNothing(t *testing.T) {
+	m := newMemory()
+	var targets []scan.Target
+	for i := range 8 {
+		files := debianFiles(libc)
+		files["usr/bin/prog"] = program(t)
+		files["srv/name"] = []byte(fmt.Sprint("layer ", i))
+		targets = append(targets, imageTarget(fmt.Sprintf("registry.lab.test/app%d:1", i), m.layer(t, files)))
+	}
+	missing := imageTarget("registry.lab.test/gone:1", scan.Blob{Digest: digest.FromString("gone"), MediaType: "application/vnd.oci.image.layer.v1.tar"})
+	db := database(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ends := []struct {
+		name    string
+		ctx     context.Context
+		targets []scan.Target
+		onBlob  func(digest.Digest, int64)
+		want    error
+	}{
+		{"well", t.Context(), targets, nil, nil},
+		{"stopped", ctx, targets, func(digest.Digest, int64) { cancel() }, context.Canceled},
+		{"failed", t.Context(), append([]scan.Target{missing}, targets...), nil, os.ErrNotExist},
+		{"well again", t.Context(), targets, nil, nil},
+	}
+	for _, tt := range ends {
+		t.Run(tt.name, func(t *testing.T) {
+			cache := t.TempDir()
+			_, err := trivy.New().Scan(tt.ctx, tt.targets, scan.Options{Blobs: m, CacheDir: cache, Database: db, Jobs: 4, OnBlob: tt.onBlob})
+			if !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+			if _, err := os.Lstat(xos.TempDir()); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the scratch folder %s: %v", xos.TempDir(), err)
+			}
+			left, err := filepath.Glob(filepath.Join(cache, "layers", "tmp-*"))
+			if err != nil || len(left) > 0 {
+				t.Errorf("left in the cache: %v (%v)", left, err)
+			}
+		})
 	}
 }
 
