@@ -91,8 +91,8 @@ func printBundles(w io.Writer, output *cli.OutputFlag, list []install.DepotBundl
 	return output.Print(w, list, func(w io.Writer) error {
 		var rows [][]string
 		for _, b := range list {
-			rows = append(rows, []string{b.Host, b.Bundle, progress.Bytes(b.Bytes), b.Carried})
+			rows = append(rows, []string{b.Host, b.Bundle, progress.Bytes(b.Bytes), b.Carried, b.NotServed})
 		}
-		return cli.Table(w, []string{"DEPOT", "BUNDLE", "SIZE", "CARRIED"}, rows)
+		return cli.Table(w, []string{"DEPOT", "BUNDLE", "SIZE", "CARRIED", "NOT SERVED"}, rows)
 	})
 }

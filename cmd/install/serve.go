@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,10 @@ func newServe() *cobra.Command {
 images at /v2/<registry>/<repository>, or with ?ns= as containerd's certs.d asks, and
 files at /files/. Content is verified before it is handed out. It never asks another
 server for anything.
+
+A bundle named here that cannot be served ends it. Of those below --bundles such a one is
+left out, and the others are served: a warning names it with the reason, and so do
+/bundles and, by their number, /healthz.
 
 Without --tls-cert an authority and a certificate are made once under --state; clients
 trust its ca.crt, copied out of there (a folder with the key in it is none for clients).`,
@@ -80,9 +85,11 @@ func runServe(ctx context.Context, o serveOptions, paths []string, stdout, stder
 	}
 	obs := o.progress.Observer(stderr)
 	defer func() { obs.Close(err) }()
+	var refused []string
 	opts := install.ServeOptions{
 		Carried: carried,
 		OnRefused: func(dir string, err error) {
+			refused = append(refused, dir)
 			_, _ = fmt.Fprintf(stderr, "WARNING: %s is not served: %v\n", dir, err)
 		},
 		AllowUnscanned: o.unscanned,
@@ -105,6 +112,9 @@ func runServe(ctx context.Context, o serveOptions, paths []string, stdout, stder
 		opts.OnRequest = accessLog(stderr)
 	}
 	opts.OnReady = func(addr string, repositories, tags int) {
+		if len(refused) > 0 {
+			_, _ = fmt.Fprintf(stderr, "WARNING: %d of %d bundles in %s are not served, for the reasons above: %s\n", len(refused), len(carried), o.bundles, strings.Join(refused, ", "))
+		}
 		_, _ = fmt.Fprintf(stdout, "serving %d repositories and %d tags at %s://%s\n", repositories, tags, scheme, addr)
 		if opts.TLS.StateDir != "" {
 			_, _ = fmt.Fprintf(stdout, "clients trust %s\n", filepath.Join(opts.TLS.StateDir, serve.CAFile))

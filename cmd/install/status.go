@@ -65,12 +65,12 @@ func printStatus(w io.Writer, s *install.Status) error {
 	}
 	rows = nil
 	for _, b := range s.Bundles {
-		rows = append(rows, []string{b.Host, b.Bundle, progress.Bytes(b.Bytes), b.Carried})
+		rows = append(rows, []string{b.Host, b.Bundle, progress.Bytes(b.Bytes), b.Carried, b.NotServed})
 	}
 	if _, err := io.WriteString(w, "\n"); err != nil {
 		return err
 	}
-	if err := cli.Table(w, []string{"DEPOT", "BUNDLE", "SIZE", "CARRIED"}, rows); err != nil {
+	if err := cli.Table(w, []string{"DEPOT", "BUNDLE", "SIZE", "CARRIED", "NOT SERVED"}, rows); err != nil {
 		return err
 	}
 	text := "\nno drift\n"

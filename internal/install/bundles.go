@@ -59,20 +59,28 @@ type DepotBundle struct {
 	Bytes  int64  `json:"bytes"`
 	// Carried is when its last volume arrived, RFC 3339.
 	Carried string `json:"carried"`
+	// NotServed is why the depot does not serve it, "" where it does or nobody was asked.
+	NotServed string `json:"notServed,omitempty"`
 }
 
-// ListBundles lists what the depots of a site hold.
+// ListBundles lists what the depots of a site hold, and what of it they do not serve.
 func ListBundles(ctx context.Context, siteFile string) ([]DepotBundle, error) {
 	c, err := openSite(siteFile)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	return c.listBundles(ctx)
+	list, err := c.listBundles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return list, c.tellServed(ctx, list)
 }
 
+// listBundles lists what the depots hold; with an error, what the others do.
 func (c *Cluster) listBundles(ctx context.Context) ([]DepotBundle, error) {
 	var out []DepotBundle
+	var errs []error
 	for _, h := range c.depots() {
 		text, err := h.Script(ctx, `for m in "$1"/*/.complete; do
   [ -e "$m" ] || continue
@@ -80,7 +88,8 @@ func (c *Cluster) listBundles(ctx context.Context) ([]DepotBundle, error) {
   printf '%s %s %s %s\n' "$(cat "$m")" "$d" "$(du -sb "$d" | cut -f1)" "$(date -u -r "$m" +%Y-%m-%dT%H:%M:%SZ)"
 done`, c.Site.Depot.Dir)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		for _, line := range strings.Split(text, "\n") {
 			f := strings.Fields(line)
@@ -100,7 +109,7 @@ done`, c.Site.Depot.Dir)
 		}
 		return strings.Compare(a.Carried, b.Carried)
 	})
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // AddBundles carries bundles to the depots of a site that exists, and serves them,

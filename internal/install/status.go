@@ -62,11 +62,26 @@ func GetStatus(ctx context.Context, siteFile string) (*Status, error) {
 	})
 	c.nodeStatus(ctx, s, drift)
 	c.mirrorDrift(ctx, drift)
-	if s.Bundles, err = c.listBundles(ctx); err != nil {
-		drift("the depots: %v", err)
-	}
+	c.bundleStatus(ctx, s, drift)
 	slices.Sort(s.Drift)
 	return s, ctx.Err()
+}
+
+// bundleStatus lists the bundles of the depots that can be reached, and what of them is
+// not served.
+func (c *Cluster) bundleStatus(ctx context.Context, s *Status, drift func(string, ...any)) {
+	var err error
+	if s.Bundles, err = c.listBundles(ctx); err != nil {
+		drift("the depots: %v", shortly(err))
+	}
+	if err := c.tellServed(ctx, s.Bundles); err != nil {
+		drift("the depots: %v", shortly(err))
+	}
+	for _, b := range s.Bundles {
+		if b.NotServed != "" {
+			drift("%s: the depot does not serve bundle %s: %s", b.Host, b.Bundle, b.NotServed)
+		}
+	}
 }
 
 // statusScript prints "key value" lines: units, versions, and the certificate that

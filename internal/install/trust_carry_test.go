@@ -107,7 +107,7 @@ func (dialing) Dial(ctx context.Context, network, address string) (net.Conn, err
 func TestDepotThatLeavesOutABundle(t *testing.T) {
 	b := must(intake.Open(t.Context(), intake.Options{Paths: []string{newBundle(t, "")}, SkipVerify: true}))(t)
 	defer func() { _ = b.Close() }()
-	served := `[{"bundle":"sha256:01"}]`
+	served := `{"bundles":[{"digest":"sha256:01"}],"refused":[{"name":"x","bundle":"` + b.BundleDigest().String() + `","reason":"a key was revoked"}]}`
 	depot := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(served)) }))
 	defer depot.Close()
 	at := depot.Listener.Addr().(*net.TCPAddr)
@@ -123,10 +123,10 @@ func TestDepotThatLeavesOutABundle(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var left *NotServedError
-	if err := c.waitDepot(ctx, c.Hosts[0]); !errors.As(err, &left) || left.Bundle != b.BundleDigest().String() {
+	if err := c.waitDepot(ctx, c.Hosts[0]); !errors.As(err, &left) || left.Bundle != b.BundleDigest().String() || left.Why != "a key was revoked" {
 		t.Errorf("a depot without the bundle: %v", err)
 	}
-	served = `[{"bundle":"` + b.BundleDigest().String() + `"}]`
+	served = `{"bundles":[{"digest":"` + b.BundleDigest().String() + `"}]}`
 	if err := c.waitDepot(ctx, c.Hosts[0]); err != nil {
 		t.Error(err)
 	}

@@ -27,6 +27,20 @@ type Conflict struct {
 	Hidden digest.Digest `json:"hidden"`
 }
 
+// ContentError is a content that cannot be served: an entry of it cannot be read or
+// understood.
+type ContentError struct {
+	// At is its place among Options.Contents, which are Of.
+	At, Of int
+	Err    error
+}
+
+func (e *ContentError) Error() string {
+	return fmt.Sprintf("reading bundle %d of %d: %v", e.At+1, e.Of, e.Err)
+}
+
+func (e *ContentError) Unwrap() error { return e.Err }
+
 // repository is one name of the registry.
 type repository struct {
 	tags map[string]digest.Digest
@@ -54,9 +68,10 @@ func newCatalog(ctx context.Context, contents union) (*catalog, error) {
 		charts: newChartTree(), apt: newPackageTree("/apt/"), yum: newPackageTree("/yum/")}
 	b := &builder{catalog: c, contents: contents, docs: map[digest.Digest]*manifestDoc{}}
 	for i, content := range contents {
+		b.contents = contents.preferring(i) // what is damaged elsewhere is not laid at its door
 		for _, desc := range content.Index().Manifests {
 			if err := b.add(ctx, desc); err != nil {
-				return nil, fmt.Errorf("reading bundle %d of %d: %w", i+1, len(contents), err)
+				return nil, &ContentError{At: i, Of: len(contents), Err: err}
 			}
 		}
 	}

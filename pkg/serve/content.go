@@ -94,6 +94,11 @@ func (u union) open(ctx context.Context, d digest.Digest) (io.ReadSeekCloser, er
 	return nil, fmt.Errorf("opening blob %s: %w", d, fs.ErrNotExist)
 }
 
+// preferring are the same contents, of which the one at i is asked first.
+func (u union) preferring(i int) union {
+	return append(slices.Delete(slices.Clone(u), i, i+1), u[i])
+}
+
 // readAll reads a small blob whole, verified by its content; want is the size its
 // descriptor gives.
 func (u union) readAll(ctx context.Context, d digest.Digest, want int64) (_ []byte, err error) {

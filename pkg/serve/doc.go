@@ -42,6 +42,6 @@
 //
 // # Others
 //
-//	/bundles    JSON: what is served
-//	/healthz    200 while the server runs
+//	/bundles    JSON: what is served, and what was to be and is left out
+//	/healthz    200 while the server runs; JSON: status ok, or incomplete with the number left out
 package serve

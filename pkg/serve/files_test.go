@@ -3,6 +3,8 @@ package serve
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -106,5 +108,42 @@ func TestBundles(t *testing.T) {
 	want := []bundleInfo{{Digest: digest.FromString("bundle"), Release: "test", Platforms: []string{"linux/amd64"}, Artifacts: 8}}
 	if diff := cmp.Diff(want, doc.Bundles); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestRefusedBundlesAreTold: what a depot was to serve and leaves out is told by the depot,
+// which goes on to answer a load balancer's check.
+func TestRefusedBundlesAreTold(t *testing.T) {
+	d := newDepot(t)
+	s, err := New(t.Context(), Options{Contents: []Content{d.bundle}, Refused: []Refused{{Name: "x", Bundle: digest.FromString("x"), Reason: "damaged"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts := httptest.NewServer(s)
+	defer ts.Close()
+	resp, body := do(t, "GET", ts.URL+"/healthz")
+	if resp.StatusCode != 200 || !strings.Contains(string(body), `"incomplete"`) || !strings.Contains(string(body), `"refused":1`) {
+		t.Errorf("/healthz: %s %s", resp.Status, body)
+	}
+	var doc struct{ Refused []Refused }
+	_, body = do(t, "GET", ts.URL+"/bundles")
+	if err := json.Unmarshal(body, &doc); err != nil || len(doc.Refused) != 1 || doc.Refused[0].Reason != "damaged" {
+		t.Errorf("/bundles: %s, %v", body, err)
+	}
+}
+
+// TestDamageIsLaidAtItsOwnDoor: two bundles with the same manifest, of which one is damaged.
+func TestDamageIsLaidAtItsOwnDoor(t *testing.T) {
+	good, bad := newDepot(t).bundle, newDepot(t).bundle
+	for _, m := range bad.index.Manifests {
+		bad.damaged[m.Digest] = true
+	}
+	_, err := New(t.Context(), Options{Contents: []Content{bad, good}})
+	var own *ContentError
+	if !errors.As(err, &own) || own.At != 0 || !errors.Is(err, errDamaged) {
+		t.Errorf("the damaged one first: %v", err)
+	}
+	if _, err := New(t.Context(), Options{Contents: []Content{good, bad}}); err != nil {
+		t.Errorf("what the other holds whole: %v", err)
 	}
 }

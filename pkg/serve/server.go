@@ -19,6 +19,9 @@ type Options struct {
 	// Contents are the bundles to serve, as one. Where two give the same tag or
 	// file different content, the later one is served and the conflict noted.
 	Contents []Content
+	// Refused are bundles that are not among Contents and were to be: /bundles tells of
+	// them, and /healthz how many they are.
+	Refused []Refused
 	// OnRequest, when set, is called after each request, from many goroutines.
 	OnRequest func(Request)
 	// OnReady, when set, is called by Serve once its certificate is there, before
@@ -58,8 +61,8 @@ type Server struct {
 }
 
 // New reads the manifests of all contents and returns the server. An entry that
-// cannot be read or understood is an error: a bundle is served whole or not at
-// all.
+// cannot be read or understood is a *ContentError: a bundle is served whole or not
+// at all.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	if len(opts.Contents) == 0 {
 		return nil, errors.New("opening the depot: no bundles to serve")
@@ -162,10 +165,10 @@ func (s *Server) route(w *recorder, r *http.Request) error {
 	case path == "/yum" || strings.HasPrefix(path, "/yum/"):
 		return s.servePackages(w, r, s.catalog.yum)
 	case path == "/bundles":
-		writeJSON(w, r, http.StatusOK, map[string]any{"bundles": s.bundles, "conflicts": s.catalog.conflicts})
+		writeJSON(w, r, http.StatusOK, state{Bundles: s.bundles, Refused: append([]Refused{}, s.opts.Refused...), Conflicts: s.catalog.conflicts})
 		return nil
 	case path == "/healthz":
-		writeJSON(w, r, http.StatusOK, map[string]string{"status": "ok"})
+		writeJSON(w, r, http.StatusOK, healthOf(len(s.opts.Refused)))
 		return nil
 	}
 	return &registryError{status: http.StatusNotFound, code: codeNameUnknown, message: fmt.Sprintf("there is nothing at %q", path)}
