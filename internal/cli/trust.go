@@ -21,7 +21,7 @@ func (f *TrustFlags) Add(cmd *cobra.Command, trustDir string) {
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.keys, "key", nil, "public key that may have signed the bundle (may be repeated)")
 	fl.StringVar(&f.trustDir, "trust-dir", trustDir, "folder of trusted public keys (*.pub), with revoked ones in revoked/")
-	fl.BoolVar(&f.insecure, "insecure-skip-verify", false, "read the bundle whoever signed it, or nobody")
+	fl.BoolVar(&f.insecure, "insecure-skip-verify", false, "read the bundle whoever signed it, or nobody, but for keys that the trust folder has revoked")
 	_ = cmd.MarkFlagFilename("key", "pub", "pem")
 	_ = cmd.MarkFlagDirname("trust-dir")
 }
@@ -29,7 +29,7 @@ func (f *TrustFlags) Add(cmd *cobra.Command, trustDir string) {
 // Options are the intake options for paths. A skipped verification is said on stderr.
 func (f *TrustFlags) Options(paths []string, stderr io.Writer) intake.Options {
 	if f.insecure {
-		_, _ = fmt.Fprintln(stderr, "WARNING: --insecure-skip-verify: the signature is not checked; anybody may have made this content")
+		_, _ = fmt.Fprintln(stderr, "WARNING: --insecure-skip-verify: the signature is not checked, but for keys that are revoked; anybody may have made this content")
 	}
 	return intake.Options{Paths: paths, Keys: f.keys, TrustDir: f.trustDir, SkipVerify: f.insecure}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"naru/internal/phase"
@@ -76,10 +77,17 @@ const depotStale = "/run/naru/depot.stale"
 // serveTask runs the service that serves the bundles.
 func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
 	names := c.depotNames(h)
+	var warned sync.Once
 	needed := func(ctx context.Context) ([]bootstrap.File, error) {
 		accepts, err := c.acceptedBefore(ctx, h)
 		if err != nil {
 			return nil, err
+		}
+		if accepts.unverified && !c.Intake.SkipVerify {
+			warned.Do(func() {
+				c.Progress.Note("warning: " + h.Name + ": the depot goes on taking bundles whoever signed them, or nobody, but for revoked keys, since it holds one that was carried with " +
+					flagUnverified + "; install bundles prune removes it, and apply ends it then")
+			})
 		}
 		files, err := c.depotFiles(accepts)
 		if err != nil {

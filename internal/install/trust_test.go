@@ -68,6 +68,11 @@ func TestRevokedKeyReachesTheDepot(t *testing.T) {
 	if n, refused, err := served(); n != 1 || !slices.Equal(refused, o.Carried[:1]) || err != nil {
 		t.Errorf("%d served, %v refused, %v", n, refused, err)
 	}
+	o.Intake.SkipVerify = true // a depot that takes what nobody signed takes no less heed
+	if n, refused, err := served(); n != 1 || !slices.Equal(refused, o.Carried[:1]) || err != nil {
+		t.Errorf("whoever signed: %d served, %v refused, %v", n, refused, err)
+	}
+	o.Intake.SkipVerify = false
 	o.Carried = o.Carried[:1]
 	if _, _, err := served(); !errors.As(err, new(*verify.RevokedError)) {
 		t.Errorf("a depot with nothing left: %v", err)

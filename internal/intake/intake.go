@@ -23,7 +23,8 @@ type Options struct {
 	// TrustDir is a folder of public keys with a revoked/ folder in it; one that
 	// does not exist is as good as empty.
 	TrustDir string
-	// SkipVerify opens a bundle whoever signed it, or nobody. Loud and recorded.
+	// SkipVerify opens a bundle whoever signed it, or nobody, but for the keys that
+	// TrustDir has revoked: what these signed is refused all the same. Loud and recorded.
 	SkipVerify bool
 }
 
@@ -34,6 +35,9 @@ type Bundle struct {
 	Signer string
 
 	ring *verify.Keyring // nil when nobody is asked who signed
+	// revoked are the keys whose signatures are refused where nobody else is asked for;
+	// nil for none.
+	revoked *verify.Keyring
 }
 
 // ErrNoTrust says that no key is there to verify a signature with.
@@ -43,11 +47,7 @@ var ErrNoTrust = errors.New("verifying the bundle: no trusted key given")
 // signature are those of package verify, those of the volumes of package archive.
 func Open(ctx context.Context, o Options) (*Bundle, error) {
 	if o.SkipVerify {
-		r, err := archive.OpenUnsafe(ctx, o.Paths)
-		if err != nil {
-			return nil, err
-		}
-		return &Bundle{Reader: r}, nil
+		return openUnverified(ctx, o)
 	}
 	ring, err := o.keyring()
 	if err != nil {
@@ -63,6 +63,59 @@ func Open(ctx context.Context, o Options) (*Bundle, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// openUnverified opens a bundle that anybody may have signed but those who were revoked.
+// Without revoked keys nothing is looked at; whoever takes the signature off is not found.
+func openUnverified(ctx context.Context, o Options) (*Bundle, error) {
+	b := &Bundle{}
+	var err error
+	if b.revoked, err = o.revokedKeys(); err != nil {
+		return nil, err
+	}
+	if b.revoked == nil {
+		b.Reader, err = archive.OpenUnsafe(ctx, o.Paths)
+	} else {
+		b.Reader, err = archive.Open(ctx, o.Paths, func(bundleJSON, signature []byte) error {
+			_, err := b.revoked.VerifyBundle(bundleJSON, signature)
+			return onlyRevoked(err)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// revokedKeys is a keyring by which every signature of a revoked key of the trust folder
+// is a *verify.RevokedError, and every other one some other error; nil without such keys.
+func (o Options) revokedKeys() (*verify.Keyring, error) {
+	if o.TrustDir == "" {
+		return nil, nil
+	}
+	dir, err := verify.LoadTrustDir(o.TrustDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	keys := dir.Revoked()
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	ring := verify.NewKeyring(keys...)
+	ring.Revoke(keys...)
+	return ring, nil
+}
+
+// onlyRevoked is err where a revoked key made the signature, else nil.
+func onlyRevoked(err error) error {
+	var revoked *verify.RevokedError
+	if errors.As(err, &revoked) {
+		return err
+	}
+	return nil
 }
 
 // keyring is every key that o trusts.

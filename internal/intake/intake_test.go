@@ -121,6 +121,9 @@ func TestWhoIsTrusted(t *testing.T) {
 		"revoked":               {intake.Options{Paths: []string{dir}, TrustDir: trust([]string{other}, []string{pub})}, as[*verify.RevokedError]},
 		"revoked, yet given":    {intake.Options{Paths: []string{dir}, Keys: []string{pub}, TrustDir: trust([]string{other}, []string{pub})}, as[*verify.RevokedError]},
 		"revoked, yet trusted":  {intake.Options{Paths: []string{dir}, TrustDir: trust([]string{pub}, []string{pub})}, as[*verify.RevokedError]},
+		"revoked, nobody asked": {intake.Options{Paths: []string{dir}, SkipVerify: true, TrustDir: trust(nil, []string{pub})}, as[*verify.RevokedError]},
+		"others are revoked":    {intake.Options{Paths: []string{dir}, SkipVerify: true, TrustDir: trust(nil, []string{other})}, nil},
+		"unsigned, revoked key": {intake.Options{Paths: []string{unsigned}, SkipVerify: true, TrustDir: trust(nil, []string{other})}, nil},
 		"unsigned":              {intake.Options{Paths: []string{unsigned}, Keys: []string{pub}}, whatever},
 		"private key as public": {intake.Options{Paths: []string{dir}, Keys: []string{filepath.Join(filepath.Dir(pub), "cosign.key")}}, whatever},
 	} {

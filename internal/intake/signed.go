@@ -240,18 +240,25 @@ func (s *Signed) check(ctx context.Context, d ocispec.Descriptor) error {
 	if m.Subject != nil && m.Subject.Digest != subject {
 		return s.damaged(fmt.Errorf("it lists %s, which speaks of %s, for %s", d.Digest, m.Subject.Digest, subject))
 	}
-	if s.ring == nil {
-		return nil // opened without asking who signed
+	switch {
+	case s.ring != nil:
+		return s.checkSigner(ctx, s.ring, &m, subject)
+	case s.revoked != nil: // opened for whoever signed, but these
+		return onlyRevoked(s.checkSigner(ctx, s.revoked, &m, subject))
 	}
+	return nil // opened without asking who signed
+}
+
+func (s *Signed) checkSigner(ctx context.Context, ring *verify.Keyring, m *ocispec.Manifest, subject digest.Digest) error {
 	if m.Subject != nil {
-		return s.checkAttestation(ctx, &m, subject)
+		return s.checkAttestation(ctx, ring, m, subject)
 	}
-	return s.checkSignature(ctx, &m, subject)
+	return s.checkSignature(ctx, ring, m, subject)
 }
 
 // checkSignature wants one good signature among those of a cosign tag: others are
-// upstream's.
-func (s *Signed) checkSignature(ctx context.Context, m *ocispec.Manifest, subject digest.Digest) error {
+// upstream's. Where there is none, one of a revoked key is the reason.
+func (s *Signed) checkSignature(ctx context.Context, ring *verify.Keyring, m *ocispec.Manifest, subject digest.Digest) error {
 	var errs []error
 	for _, layer := range slices.Backward(m.Layers) {
 		signature, err := base64.StdEncoding.DecodeString(layer.Annotations[verify.AnnotationSignature])
@@ -263,21 +270,24 @@ func (s *Signed) checkSignature(ctx context.Context, m *ocispec.Manifest, subjec
 		if err != nil {
 			return err
 		}
-		if _, err = s.ring.VerifyImage(payload, signature, subject); err == nil {
+		if _, err = ring.VerifyImage(payload, signature, subject); err == nil {
 			s.Signatures++
 			return nil
 		}
 		errs = append(errs, err)
 	}
+	if err := onlyRevoked(errors.Join(errs...)); err != nil {
+		return err
+	}
 	return errs[0]
 }
 
-func (s *Signed) checkAttestation(ctx context.Context, m *ocispec.Manifest, subject digest.Digest) error {
+func (s *Signed) checkAttestation(ctx context.Context, ring *verify.Keyring, m *ocispec.Manifest, subject digest.Digest) error {
 	bundle, err := s.readAll(ctx, m.Layers[0].Digest)
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.ring.VerifyAttestation(bundle, subject, m.Annotations[verify.AnnotationPredicateType]); err != nil {
+	if _, _, err := ring.VerifyAttestation(bundle, subject, m.Annotations[verify.AnnotationPredicateType]); err != nil {
 		return err
 	}
 	s.Attestations++
