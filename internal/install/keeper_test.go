@@ -28,7 +28,7 @@ type rooted struct {
 func (r rooted) Run(ctx context.Context, c bootstrap.Command) (*bootstrap.Result, error) {
 	argv := make([]string, len(c.Argv))
 	for i, a := range c.Argv {
-		for _, top := range []string{"/var/lib/naru", "/run/naru", "/etc/naru", "/etc/systemd/system", "/etc/kubernetes", "/etc/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/usr/local/bin"} {
+		for _, top := range []string{"/var/lib/naru", "/run/naru", "/etc/naru", "/etc/systemd/system", "/etc/kubernetes", "/etc/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/usr/local/bin", "/usr/local/lib/naru", "/etc/haproxy", "/etc/keepalived", "/etc/chrony"} {
 			a = strings.ReplaceAll(a, top, r.dir+top)
 		}
 		argv[i] = a

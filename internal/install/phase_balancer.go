@@ -60,24 +60,26 @@ func (c *Cluster) frontends() []bootstrap.Frontend {
 func (c *Cluster) haproxyTask(h *bootstrap.Host) phase.Task {
 	const unit = "haproxy.service"
 	file := bootstrap.HAProxyFile(c.frontends())
+	s := service{unit: unit, mark: staleMark(unit), files: []bootstrap.File{file}}
 	return phase.Task{What: "run haproxy on port " + strconv.Itoa(c.Site.BalancerPort()), After: []string{"os-packages"},
 		Done: func(ctx context.Context) (bool, error) {
-			differ, err := h.Differ(ctx, []bootstrap.File{file})
-			if err != nil || len(differ) > 0 {
+			if used, err := s.inUse(ctx, h); err != nil || !used {
 				return false, err
 			}
 			return h.UnitHolds(ctx, unit)
 		},
 		Do: func(ctx context.Context) error {
-			trial := file
-			trial.Path += ".new"
-			if err := h.Put(ctx, trial); err != nil {
-				return err
-			}
-			if out, err := h.Script(ctx, `haproxy -q -c -f "$1" 2>&1 && mv -f "$1" "$2"`, trial.Path, file.Path); err != nil {
-				return fmt.Errorf("checking the configuration of haproxy: %w %s", err, out)
-			}
-			return h.Unit(ctx, unit, true)
+			return s.apply(ctx, h, func(ctx context.Context, _ []bootstrap.File) error {
+				trial := file
+				trial.Path += ".new"
+				if err := h.Put(ctx, trial); err != nil {
+					return err
+				}
+				if out, err := h.Script(ctx, `haproxy -q -c -f "$1" 2>&1 && mv -f "$1" "$2"`, trial.Path, file.Path); err != nil {
+					return fmt.Errorf("checking the configuration of haproxy: %w %s", err, out)
+				}
+				return nil
+			})
 		}}
 }
 
@@ -85,7 +87,7 @@ func (c *Cluster) haproxyTask(h *bootstrap.Host) phase.Task {
 // highest priority.
 func (c *Cluster) keepalivedTask(h *bootstrap.Host) phase.Task {
 	const unit = "keepalived.service"
-	files := func() []bootstrap.File {
+	s := func() *service {
 		o := bootstrap.KeepalivedOptions{Address: h.Address, VIP: c.Site.Endpoint.VIP, RouterID: c.Site.Endpoint.VirtualRouterID, Port: c.Site.BalancerPort()}
 		if h.Facts != nil {
 			o.Interface = h.Facts.Interface
@@ -97,12 +99,11 @@ func (c *Cluster) keepalivedTask(h *bootstrap.Host) phase.Task {
 				o.Peers = append(o.Peers, b.Address)
 			}
 		}
-		return bootstrap.KeepalivedFiles(o)
+		return &service{unit: unit, mark: staleMark(unit), files: bootstrap.KeepalivedFiles(o)}
 	}
 	return phase.Task{What: "hold the address " + c.Site.Endpoint.VIP,
 		Done: func(ctx context.Context) (bool, error) {
-			differ, err := h.Differ(ctx, files())
-			if err != nil || len(differ) > 0 {
+			if used, err := s().inUse(ctx, h); err != nil || !used {
 				return false, err
 			}
 			if up, err := h.UnitHolds(ctx, unit); err != nil || !up {
@@ -114,11 +115,7 @@ func (c *Cluster) keepalivedTask(h *bootstrap.Host) phase.Task {
 			if h.Facts == nil || h.Facts.Interface == "" {
 				return errors.New("no interface has the host's address")
 			}
-			changed, err := h.Ensure(ctx, files())
-			if err != nil {
-				return err
-			}
-			if err := h.Unit(ctx, unit, len(changed) > 0); err != nil {
+			if err := s().apply(ctx, h, putAll(h)); err != nil {
 				return err
 			}
 			wctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, &phase.DeadlineError{After: 30 * time.Second})

@@ -123,11 +123,6 @@ func (c *Cluster) kubeletVersion(ctx context.Context, h *bootstrap.Host) (string
 // a restart or a reboot.
 const containerdStale = "/run/naru/containerd.stale"
 
-func markStale(ctx context.Context, h *bootstrap.Host, mark string) error {
-	_, err := h.Script(ctx, `install -d -m 0755 /run/naru; : >"$1"`, mark)
-	return err
-}
-
 func (c *Cluster) containerdTask(h *bootstrap.Host) phase.Task {
 	const unit = "containerd.service"
 	return phase.Task{What: "run containerd",

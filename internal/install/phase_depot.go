@@ -120,7 +120,7 @@ func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
 			if up, err := h.UnitHolds(ctx, depotUnit); err != nil || !up {
 				return false, err
 			}
-			if stale, err := h.Holds(ctx, `[ -e "$1" ]`, depotStale); err != nil || stale {
+			if stale, err := isStale(ctx, h, depotStale); err != nil || stale {
 				return false, err
 			}
 			state, err := c.askDepot(ctx, h)

@@ -107,19 +107,15 @@ func (c *Cluster) chronyTasks(h *bootstrap.Host) []phase.Task {
 			servers = []string{c.keeper().Address}
 		}
 	}
-	where := func() (path, unit string) {
+	s := func() *service {
+		path, unit := "/etc/chrony/chrony.conf", "chrony.service"
 		if h.Facts != nil && h.Facts.PackageManager == "dnf" {
-			return "/etc/chrony.conf", "chronyd.service"
+			path, unit = "/etc/chrony.conf", "chronyd.service"
 		}
-		return "/etc/chrony/chrony.conf", "chrony.service"
+		return &service{unit: unit, mark: staleMark(unit), files: []bootstrap.File{bootstrap.ChronyFile(path, servers, keeper, clients)}}
 	}
-	task := filesTask(h, "follow the site's time", func() []bootstrap.File {
-		path, _ := where()
-		return []bootstrap.File{bootstrap.ChronyFile(path, servers, keeper, clients)}
-	}, func(ctx context.Context, _ []bootstrap.File) error {
-		_, unit := where()
-		return h.Unit(ctx, unit, true)
-	})
-	task.After = []string{"os-packages"}
-	return []phase.Task{task}
+	return []phase.Task{{What: "follow the site's time", After: []string{"os-packages"},
+		Done: func(ctx context.Context) (bool, error) { return s().inUse(ctx, h) },
+		Do:   func(ctx context.Context) error { return s().apply(ctx, h, putAll(h)) },
+	}}
 }

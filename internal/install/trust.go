@@ -176,7 +176,7 @@ func (c *Cluster) carryKeys(ctx context.Context, h *bootstrap.Host, keys []boots
 	if err != nil {
 		return false, err
 	}
-	stale, err := h.Holds(ctx, `[ -e "$1" ]`, depotStale)
+	stale, err := isStale(ctx, h, depotStale)
 	if err != nil || len(differ) == 0 && !stale {
 		return false, err
 	}
