@@ -45,6 +45,9 @@ type Cluster struct {
 	report    *Report
 	leaks     []string // what the sealed phase found
 	unlock    func()
+	resets    map[string]bool // hosts that left and were reset by this run, or tried to
+	// newRunner reaches hosts of former site files; bootstrap.NewRunner if nil.
+	newRunner func(*manifest.Site, *manifest.SiteHost) (bootstrap.Runner, error)
 }
 
 // NewCluster makes the state for a site; nothing is reached yet.

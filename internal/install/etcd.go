@@ -14,15 +14,32 @@ import (
 	"strings"
 	"time"
 
+	"naru/internal/phase"
 	"naru/pkg/bootstrap"
 )
 
 // snapshotsKept is how many snapshots of etcd stay on the first control plane.
 const snapshotsKept = 5
 
+// How long etcd may take to begin its answer, and to go on with it: a snapshot may be
+// gigabytes, but a member that hangs is silent. Tasks have deadlines of their own, of
+// many minutes.
+const (
+	etcdAnswer = 30 * time.Second
+	etcdIdle   = time.Minute
+)
+
+// etcdMemberClient asks one member of etcd.
+type etcdMemberClient struct {
+	http *http.Client
+	url  string
+	// answer is how long an answer may take to begin, idle how long it may stand still.
+	answer, idle time.Duration
+}
+
 // etcdClient speaks to the etcd of the first control plane, over the host's own
 // connection, in the JSON that etcd offers beside gRPC. No etcdctl is needed.
-func (c *Cluster) etcdClient(ctx context.Context) (*http.Client, error) {
+func (c *Cluster) etcdClient(ctx context.Context) (*etcdMemberClient, error) {
 	h := c.keeper()
 	f, ok := h.Runner.(bootstrap.Forwarder)
 	if !ok {
@@ -43,8 +60,10 @@ func (c *Cluster) etcdClient(ctx context.Context) (*http.Client, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pems[0])
-	return &http.Client{Transport: &http.Transport{DialContext: f.Dial,
-		TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}}}, nil
+	transport := &http.Transport{DialContext: f.Dial,
+		DisableKeepAlives: true, // each call has a client of its own
+		TLSClientConfig:   &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}}
+	return &etcdMemberClient{http: &http.Client{Transport: transport}, url: "https://127.0.0.1:2379", answer: etcdAnswer, idle: etcdIdle}, nil
 }
 
 // etcdCall posts a request and returns the body, which the caller closes.
@@ -57,20 +76,76 @@ func (c *Cluster) etcdCall(ctx context.Context, path string, in any) (io.ReadClo
 	if err != nil {
 		return nil, fmt.Errorf("asking etcd: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://127.0.0.1:2379"+path, bytes.NewReader(body))
+	return client.post(ctx, path, body)
+}
+
+// post posts a request and returns the body of the answer, which the caller closes. A
+// member that does not answer, or stops in the middle, is a *phase.DeadlineError, also
+// from reading the body.
+func (m *etcdMemberClient) post(ctx context.Context, path string, body []byte) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	answer := &etcdBody{ctx: ctx, cancel: cancel, idle: m.idle}
+	answer.left = time.AfterFunc(m.answer, func() { cancel(&phase.DeadlineError{After: m.answer}) })
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url+path, bytes.NewReader(body))
 	if err != nil {
+		answer.stop()
 		return nil, fmt.Errorf("asking etcd: %w", err)
 	}
-	resp, err := client.Do(req)
+	resp, err := m.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking etcd: %w", err)
+		err = answer.explain(err)
+		answer.stop()
+		return nil, fmt.Errorf("asking etcd for %s: %w", path, err)
 	}
+	answer.left.Stop()
+	answer.left = time.AfterFunc(m.idle, func() { cancel(&phase.DeadlineError{After: m.idle}) })
+	answer.ReadCloser = resp.Body
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
-		_ = resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(answer, 1000))
+		_ = answer.Close()
 		return nil, fmt.Errorf("asking etcd for %s: %s: %s", path, resp.Status, strings.TrimSpace(string(text)))
 	}
-	return resp.Body, nil
+	return answer, nil
+}
+
+// etcdBody is an answer of etcd that has to go on.
+type etcdBody struct {
+	io.ReadCloser
+	ctx    context.Context //nolint:containedctx // that of the request whose answer this is
+	cancel context.CancelCauseFunc
+	left   *time.Timer
+	idle   time.Duration
+}
+
+// explain is err, or that time ran out where that is why.
+func (b *etcdBody) explain(err error) error {
+	var late *phase.DeadlineError
+	if cause := context.Cause(b.ctx); errors.As(cause, &late) {
+		return cause
+	}
+	return err
+}
+
+// Read implements [io.Reader].
+func (b *etcdBody) Read(p []byte) (int, error) {
+	b.left.Reset(b.idle)
+	defer b.left.Stop() // the reader may take its time
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = b.explain(err)
+	}
+	return n, err
+}
+
+func (b *etcdBody) stop() {
+	b.left.Stop()
+	b.cancel(nil)
+}
+
+// Close implements [io.Closer].
+func (b *etcdBody) Close() error {
+	defer b.stop()
+	return b.ReadCloser.Close()
 }
 
 type etcdMember struct {

@@ -14,43 +14,86 @@ import (
 	"naru/pkg/bootstrap"
 )
 
+// lostPhase takes out of the cluster, before anything is upgraded or joins, those of its
+// nodes that are no longer in the site file and not ready: kubeadm's checks want every
+// control plane ready, and etcd no further member while it lacks one. Hosts that leave
+// and work stay until others have joined.
+//
+// INPUTS, OUTPUTS and why rerunning is safe: those of leavePhase.
+func lostPhase() phase.Phase[*Cluster] {
+	return phase.Phase[*Cluster]{Name: "leave-lost", Title: "take out lost nodes that left the site", Tasks: func(c *Cluster) []phase.Task {
+		return []phase.Task{c.leaveTask("take out lost nodes that left the site", c.lost)}
+	}}
+}
+
 // leavePhase takes out of the cluster what is no longer in the site file.
 //
 // INPUTS: the cluster's nodes, and the site as it was applied last. OUTPUTS: nodes
-// drained and deleted, etcd members removed, hosts reset where they can be reached.
+// drained and deleted, etcd members removed, hosts reset where they can be reached; a
+// host that could not be reset is written down, and tried again by each run that finds it
+// answering.
 // Rerunning is safe: each step is skipped where its outcome is there already; the
 // record of the last site is replaced only at the end of a run. The first control
 // plane may leave when another one holds a copy of the site's state and is listed
 // first: preflight sees to it.
 func leavePhase() phase.Phase[*Cluster] {
 	return phase.Phase[*Cluster]{Name: "leave", Title: "take out hosts that left the site", Tasks: func(c *Cluster) []phase.Task {
-		return []phase.Task{{What: "take out hosts that left the site", Deadline: 30 * time.Minute,
-			Done: func(ctx context.Context) (bool, error) {
-				left, err := c.left(ctx)
-				return len(left) == 0, err
-			},
-			Do: func(ctx context.Context) error {
-				left, err := c.left(ctx)
-				if err != nil {
-					return err
-				}
-				for _, l := range left {
-					if err := c.takeOut(ctx, l); err != nil {
-						return fmt.Errorf("taking out %q: %w", l.name, err)
-					}
-				}
-				return nil
-			}}}
+		return []phase.Task{
+			c.leaveTask("take out hosts that left the site", c.left),
+			{What: "reset hosts that left earlier", Deadline: 30 * time.Minute,
+				Done: func(ctx context.Context) (bool, error) {
+					ours, others, err := c.owedNow(ctx)
+					closeAll(ours)
+					closeAll(others)
+					return len(ours)+len(others) == 0, err
+				},
+				Do: c.resetOwed},
+		}
 	}}
+}
+
+// leaveTask takes out the hosts that find tells.
+func (c *Cluster) leaveTask(what string, find func(context.Context) ([]leaver, error)) phase.Task {
+	return phase.Task{What: what, Deadline: 30 * time.Minute,
+		Done: func(ctx context.Context) (bool, error) {
+			left, err := find(ctx)
+			closeAll(left)
+			return len(left) == 0, err
+		},
+		Do: func(ctx context.Context) error {
+			left, err := find(ctx)
+			if err != nil {
+				return err
+			}
+			defer closeAll(left)
+			for _, l := range left {
+				if err := c.takeOut(ctx, l); err != nil {
+					return fmt.Errorf("taking out %q: %w", l.name, err)
+				}
+			}
+			return nil
+		}}
+}
+
+// closeAll ends the connections to hosts that leave.
+func closeAll(list []leaver) {
+	for _, l := range list {
+		if l.host != nil {
+			_ = l.host.Runner.Close()
+		}
+	}
 }
 
 // leaver is a host that left.
 type leaver struct {
 	name, address string
-	node          bool
-	controlPlane  bool
-	// host reaches it, as the last site said; nil when nobody knows how.
+	// node: it is one of the cluster's, and ready: one that works.
+	node, ready  bool
+	controlPlane bool
+	// host reaches it, as a former site file said; nil when nobody knows how.
 	host *bootstrap.Host
+	// site is that file.
+	site []byte
 }
 
 // sitePath is where the first control plane keeps the site that was applied last.
@@ -85,7 +128,7 @@ func (c *Cluster) left(ctx context.Context) ([]leaver, error) {
 	byName := map[string]*leaver{}
 	for _, n := range nodes {
 		if c.Site.Host(n.Name) == nil {
-			byName[n.Name] = &leaver{name: n.Name, address: n.Address, node: true, controlPlane: n.ControlPlane}
+			byName[n.Name] = &leaver{name: n.Name, address: n.Address, node: true, ready: n.Ready, controlPlane: n.ControlPlane}
 		}
 	}
 	if last != nil {
@@ -95,11 +138,12 @@ func (c *Cluster) left(ctx context.Context) ([]leaver, error) {
 				continue
 			}
 			if byName[h.Name] == nil {
+				if c.wasReset(h.Name) {
+					continue // by this run
+				}
 				byName[h.Name] = &leaver{name: h.Name, address: h.Address}
 			}
-			if r, err := bootstrap.NewRunner(last, h); err == nil {
-				byName[h.Name].host = &bootstrap.Host{SiteHost: h, Runner: r}
-			}
+			byName[h.Name].site, byName[h.Name].host = last.Raw, c.formerHost(last, h)
 		}
 	}
 	var out []leaver
@@ -122,6 +166,27 @@ func (c *Cluster) left(ctx context.Context) ([]leaver, error) {
 		return 1
 	})
 	return out, nil
+}
+
+// lost are those of the hosts that left that are nodes and not ready. Before there is a
+// cluster there are none.
+func (c *Cluster) lost(ctx context.Context) ([]leaver, error) {
+	if on, err := kubeadmDone(ctx, c.keeper()); err != nil || !on {
+		return nil, err
+	}
+	left, err := c.left(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var lost []leaver
+	for _, l := range left {
+		if l.node && !l.ready {
+			lost = append(lost, l)
+		} else {
+			closeAll([]leaver{l})
+		}
+	}
+	return lost, nil
 }
 
 // RenamedError is a host that the site file has under another name than the cluster.
@@ -174,16 +239,7 @@ func (c *Cluster) takeOut(ctx context.Context, l leaver) error {
 		c.Progress.Note(fmt.Sprintf("warning: %s: nobody knows how to reach it: it was not reset", l.name))
 		return nil
 	}
-	defer func() { _ = l.host.Runner.Close() }()
-	c.Progress.Note(l.name + ": reset")
-	rctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
-	kept, err := l.host.Reset(rctx)
-	if err != nil {
-		c.Progress.Note(fmt.Sprintf("warning: %s: it was not reset: %v", l.name, err))
-	}
-	c.noteKept(l.name, kept)
-	return nil
+	return c.resetLeaver(ctx, l)
 }
 
 // remove takes a host out of the cluster that goes on; the host itself is left as it is.

@@ -164,24 +164,24 @@ func (c *Cluster) kubeadmUpgrade(ctx context.Context, h *bootstrap.Host) error {
 	return nil
 }
 
-// tryUpgrade runs kubeadm upgrade, again where its checks failed.
+// tryUpgrade runs kubeadm upgrade, again where its checks failed, upgradeTries times with
+// upgradePause in between: however long a try takes, the cluster has that time to settle.
 func (c *Cluster) tryUpgrade(ctx context.Context, h *bootstrap.Host, words []string) error {
-	wctx, cancel := context.WithTimeout(ctx, upgradeTries*upgradePause)
-	defer cancel()
-	var last error
-	err := poll(wctx, upgradePause, func(context.Context) (bool, error) {
-		_, last = h.Script(ctx, kubeadmUpgradeScript, words...)
+	for try := 1; ; try++ {
+		_, err := h.Script(ctx, kubeadmUpgradeScript, words...)
 		var exit *bootstrap.ExitError
-		if errors.As(last, &exit) && exit.Code == exitPreflight {
-			c.Progress.Note(line(h.Name, "kubeadm's checks failed, they are tried again: "+bootstrap.Redact(exit.Output)))
-			return false, nil
+		if err == nil || !errors.As(err, &exit) || exit.Code != exitPreflight || try == upgradeTries {
+			return err
 		}
-		return true, last
-	})
-	if last != nil {
-		return last
+		c.Progress.Note(line(h.Name, "kubeadm's checks failed, they are tried again: "+bootstrap.Redact(exit.Output)))
+		pause := time.NewTimer(upgradePause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return errors.Join(context.Cause(ctx), err)
+		}
 	}
-	return err
 }
 
 // vacate moves a node's pods elsewhere, where there is an elsewhere. Pods that nobody

@@ -18,6 +18,7 @@ func Phases() []phase.Phase[*Cluster] {
 		balancerPhase(),
 		containerdPhase(),
 		imagesPhase(),
+		lostPhase(),
 		upgradePhase(),
 		controlPlanePhase(),
 		joinPhase(),
