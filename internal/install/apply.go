@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +15,6 @@ import (
 	"naru/internal/phase"
 	"naru/internal/progress"
 	"naru/manifest"
-	"naru/pkg/bootstrap"
 )
 
 // ApplyOptions are those of Apply and PlanSite.
@@ -78,7 +76,7 @@ func Apply(ctx context.Context, o ApplyOptions) (*ApplyResult, error) {
 		return nil, err
 	}
 	w := &watcher{progress: o.Progress, started: time.Now()}
-	done, err := plan.Execute(ctx, phase.Options{Observer: w, Jobs: o.Jobs, AfterPhase: c.note})
+	done, err := plan.Execute(ctx, phase.Options{Observer: w, Jobs: o.Jobs, BeforeWork: c.noteBegan, AfterPhase: c.note})
 	r := &ApplyResult{Cluster: c.Site.Name, Phases: w.times, Seconds: time.Since(w.started).Seconds()}
 	if done != nil {
 		r.Checks, r.Changed = done.Tasks, done.Changed
@@ -184,37 +182,4 @@ func ownAddress() (string, error) {
 		}
 	}
 	return "", ErrNoAddress
-}
-
-// quietPhases write nothing on any host.
-var quietPhases = map[string]bool{"verify": true, "preflight": true}
-
-// journalPath is where the first control plane keeps what runs did, a line a task.
-const journalPath = bootstrap.StateDir + "/runs.jsonl"
-
-// note writes down what a phase changed. Secrets are in no task's name; errors
-// were redacted where they come from programs that print them.
-func (c *Cluster) note(ctx context.Context, name string, events []phase.Event) error {
-	if quietPhases[name] {
-		return nil
-	}
-	var b strings.Builder
-	for _, e := range events {
-		if e.Outcome == phase.Held || e.Quiet && e.Outcome != phase.Failed {
-			continue
-		}
-		e.Err = bootstrap.Redact(e.Err)
-		line, err := json.Marshal(e)
-		if err != nil {
-			return fmt.Errorf("writing the journal: %w", err)
-		}
-		b.Write(append(line, '\n'))
-	}
-	if b.Len() == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	_, err := c.keeper().Runner.Run(ctx, bootstrap.Command{Argv: []string{"/bin/sh", "-euc", `umask 077; install -d -m 0700 "${1%/*}"; cat >>"$1"`, "naru", journalPath}, Stdin: strings.NewReader(b.String())})
-	return err
 }

@@ -94,7 +94,7 @@ func (c *course) run(ctx context.Context, i int) {
 	if l.step.Skipped != "" {
 		return
 	}
-	r := &recorder{observer: c.o.Observer, phase: l.step.Name}
+	r := &recorder{observer: c.o.Observer, phase: l.step.Name, before: c.o.BeforeWork}
 	err := c.execute(ctx, l, r)
 	ended()
 	l.events = r.events

@@ -12,8 +12,10 @@ import (
 // Outcome is how a task ended.
 type Outcome string
 
-// Outcomes of a task: it held already, was made to hold, or could not be.
+// Outcomes of a task: it held already, was made to hold, or could not be. Began is that
+// of a task under way.
 const (
+	Began   Outcome = "began"
 	Held    Outcome = "held"
 	Changed Outcome = "changed"
 	Failed  Outcome = "failed"
@@ -80,6 +82,9 @@ type Options struct {
 	// Jobs bounds the hosts that a phase works on at a time; 16 if 0. With 1 nothing is
 	// done beside anything else: phases follow each other as well.
 	Jobs int
+	// BeforeWork, if set, is called once for a phase, with the first of its tasks that is
+	// about to change something, which an error of it fails. Others wait for it.
+	BeforeWork func(context.Context, Event) error
 	// AfterPhase is called with what a phase did, also a failed one, for one phase at a
 	// time.
 	AfterPhase func(ctx context.Context, name string, events []Event) error

@@ -234,3 +234,36 @@ func TestFailureBeside(t *testing.T) {
 		}
 	}
 }
+
+// TestBeforeWork: a phase tells once that it is about to change something, before it does,
+// and not at all where everything holds.
+func TestBeforeWork(t *testing.T) {
+	w := &world{true: map[string]bool{}}
+	for run, want := range [][]string{{"one/began/1", "three/began/3"}, nil} {
+		plan, err := NewPlan(phases(w), w, Selection{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		if _, err := plan.Execute(t.Context(), Options{Observer: quiet{}, BeforeWork: func(_ context.Context, e Event) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(told) == 0 && len(w.done) > 0 {
+				t.Errorf("%v was done before it was told", w.done)
+			}
+			told = append(told, e.Phase+"/"+string(e.Outcome)+"/"+e.What)
+			return nil
+		}}); err != nil || !slices.Equal(told, want) {
+			t.Errorf("run %d: told %q, %v, want %q", run, told, err, want)
+		}
+	}
+	w = &world{true: map[string]bool{}}
+	plan, err := NewPlan(phases(w), w, Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("the disk is full")
+	if _, err := plan.Execute(t.Context(), Options{Observer: quiet{}, BeforeWork: func(context.Context, Event) error { return full }}); !errors.Is(err, full) || len(w.done) > 0 {
+		t.Errorf("what cannot be told is done: %v, %v", w.done, err)
+	}
+}

@@ -11,6 +11,9 @@ import (
 type recorder struct {
 	observer Observer
 	phase    string
+	before   func(context.Context, Event) error // as Options.BeforeWork
+	begin    sync.Once
+	begun    error // what it returned
 
 	mu     sync.Mutex
 	events []Event
@@ -58,10 +61,24 @@ func (r *recorder) attempt(ctx context.Context, t Task) (Outcome, error) {
 		}
 	}
 	r.observer.Began(r.phase, t)
+	if err := r.beforeWork(ctx, t); err != nil {
+		return Failed, err
+	}
 	if err := t.Do(ctx); err != nil {
 		return Failed, err
 	}
 	return Changed, nil
+}
+
+// beforeWork tells once that the phase is about to change something.
+func (r *recorder) beforeWork(ctx context.Context, t Task) error {
+	if r.before == nil || t.Quiet {
+		return nil
+	}
+	r.begin.Do(func() {
+		r.begun = r.before(ctx, Event{Phase: r.phase, Host: t.Host, What: t.What, Outcome: Began, Time: time.Now()})
+	})
+	return r.begun
 }
 
 // Probed is a task with what a look at the world says of it.
