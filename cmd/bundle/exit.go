@@ -60,9 +60,11 @@ func judge(err error) (cli.Verdict, bool) {
 	return judgeKey(err)
 }
 
-// judgePins maps the errors of what is pinned.
+// judgePins maps the errors of what is chosen and pinned.
 func judgePins(err error) (cli.Verdict, bool) {
 	switch {
+	case cli.As[*manifest.ChoiceError](err), cli.As[*manifest.NoReleaseError](err):
+		return cli.Verdict{Code: cli.ExitUsage, Hint: "bundle releases list shows the releases there are, bundle releases show RELEASE its profiles and components"}, true
 	case cli.As[*mirror.MismatchError](err):
 		return cli.Verdict{Code: cli.ExitIntegrity, Hint: "the source served other bytes than were pinned: find out why before pinning them anew"}, true
 	case cli.As[*build.UpstreamSignatureError](err):

@@ -59,6 +59,7 @@ func TestUsageErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { expect(t, bundle(t, args...), cli.ExitUsage, "hint: ") })
 	}
+	expect(t, bundle(t, "build", "--release", "none", "--unsigned", "--no-installer"), cli.ExitUsage, "bundle releases list")
 }
 
 func TestDocumentErrorsNameFileAndLine(t *testing.T) {

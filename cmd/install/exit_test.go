@@ -32,8 +32,15 @@ func TestUsageErrors(t *testing.T) {
 		"replicate nowhere":      {"replicate", "--harbor", "https://harbor.site", "--user", "x", "--password-file", password},
 		"replicate, no target":   {"replicate", "--to", "busan", "--on-push", "--harbor", "https://harbor.site", "--user", "x", "--password-file", password},
 		"a password as argument": {"push", m.dir, "--password", "x"},
+		"a state of no use":      {"push", m.dir, "--key", m.pub, "--to", "x", "--state", "y"},
 	} {
-		t.Run(name, func(t *testing.T) { expect(t, run(t, args...), cli.ExitUsage, "hint: ") })
+		t.Run(name, func(t *testing.T) {
+			o := run(t, args...)
+			expect(t, o, cli.ExitUsage, "hint: ")
+			if strings.Contains(o.stderr, "bundle releases") { // this program has none
+				t.Errorf("it points to the other program:\n%s", o.stderr)
+			}
+		})
 	}
 }
 
@@ -63,6 +70,7 @@ func TestWhoIsTrusted(t *testing.T) {
 		"another trust folder": {"verify", m.dir, "--trust-dir", folder("")},
 		"revoked":              {"verify", m.dir, "--trust-dir", folder("revoked/site.pub")},
 		"revoked, yet given":   {"verify", m.dir, "--trust-dir", folder("revoked/site.pub"), "--key", m.pub},
+		"revoked, whoever":     {"verify", m.dir, "--trust-dir", folder("revoked/site.pub"), "--insecure-skip-verify"},
 		"unsigned":             {"verify", unsigned.dir, "--trust-dir", nobody, "--key", unsigned.pub},
 		"serve another's":      {"serve", m.dir, "--trust-dir", nobody, "--key", other, "--plain-http", "--listen", "127.0.0.1:0"},
 		"serve unsigned":       {"serve", unsigned.dir, "--trust-dir", nobody, "--key", unsigned.pub, "--plain-http", "--listen", "127.0.0.1:0"},

@@ -82,7 +82,7 @@ func As[E error](err error) bool {
 func judgeCommand(err error) (Verdict, bool) {
 	switch {
 	case As[*UsageError](err), As[*manifest.ChoiceError](err), As[*manifest.NoReleaseError](err):
-		return Verdict{ExitUsage, "--help lists the flags and examples; bundle releases shows what there is"}, true
+		return Verdict{ExitUsage, "--help lists the flags and examples"}, true
 	case As[*manifest.VersionError](err):
 		return Verdict{ExitVersion, "use a newer naru; for a bundle, the install program that lies beside it"}, true
 	}

@@ -91,7 +91,7 @@ func (m *etcdMemberClient) post(ctx context.Context, path string, body []byte) (
 		answer.stop()
 		return nil, fmt.Errorf("asking etcd: %w", err)
 	}
-	resp, err := m.http.Do(req)
+	resp, err := m.http.Do(req) //nolint:bodyclose // whoever gets it closes it
 	if err != nil {
 		err = answer.explain(err)
 		answer.stop()

@@ -25,7 +25,7 @@ func claimPhase() phase.Phase[*Cluster] {
 		return append(tasks, each(c.Hosts, func(h *bootstrap.Host) []phase.Task {
 			return []phase.Task{filesTask(h, "mark the host as the cluster's", func() []bootstrap.File {
 				return []bootstrap.File{{Path: claimPath, Mode: "0644", Content: []byte(c.Site.Name + "\n")}}
-			}, nil)}
+			})}
 		})...)
 	}}
 }

@@ -50,7 +50,7 @@ func depotPhase() phase.Phase[*Cluster] {
 			} else {
 				t = append(t, phase.Task{What: "wait for the site's certificate authority", Quiet: true, Interruptible: true, Deadline: time.Minute, Do: c.waitAuthority})
 			}
-			t = append(t, filesTask(h, "trust the site's authority", c.authorityFile, nil))
+			t = append(t, filesTask(h, "trust the site's authority", c.authorityFile))
 			if !slices.Contains(depots, h) {
 				return t
 			}
@@ -76,72 +76,84 @@ const depotStale = "/run/naru/depot.stale"
 
 // serveTask runs the service that serves the bundles.
 func (c *Cluster) serveTask(h *bootstrap.Host) phase.Task {
-	names := c.depotNames(h)
-	var warned sync.Once
-	needed := func(ctx context.Context) ([]bootstrap.File, error) {
-		accepts, err := c.acceptedBefore(ctx, h)
-		if err != nil {
-			return nil, err
-		}
-		if accepts.unverified && !c.Intake.SkipVerify {
-			warned.Do(func() {
-				c.Progress.Note("warning: " + h.Name + ": the depot goes on taking bundles whoever signed them, or nobody, but for revoked keys, since it holds one that was carried with " +
-					flagUnverified + "; install bundles prune removes it, and apply ends it then")
-			})
-		}
-		files, err := c.depotFiles(accepts)
-		if err != nil {
-			return nil, err
-		}
-		changed, err := h.Differ(ctx, files)
-		if err != nil {
-			return nil, err
-		}
-		cert, err := h.ReadFile(ctx, depotCert)
-		if err != nil || !c.ca().Fits(cert, names) {
-			pair, err := c.depotPair(names)
-			if err != nil {
-				return nil, err
-			}
-			changed = append(changed, pair...)
-		}
-		return changed, nil
-	}
+	d := &depotService{c: c, h: h, names: c.depotNames(h)}
 	return phase.Task{
 		What: "serve at " + net.JoinHostPort(h.Address, strconv.Itoa(c.Site.Depot.Port)),
-		Done: func(ctx context.Context) (bool, error) {
-			if c.ca() == nil {
-				return false, nil
-			}
-			changed, err := needed(ctx)
-			if err != nil || len(changed) > 0 {
-				return false, err
-			}
-			if up, err := h.UnitHolds(ctx, depotUnit); err != nil || !up {
-				return false, err
-			}
-			if stale, err := isStale(ctx, h, depotStale); err != nil || stale {
-				return false, err
-			}
-			state, err := c.askDepot(ctx, h)
-			if err != nil || state == nil || state.lacks(h.Name, c.Set.Bundles) != nil {
-				return false, err
-			}
-			c.noteRefused(h, state)
-			return true, nil
-		},
-		Do: func(ctx context.Context) error {
-			changed, err := needed(ctx)
-			if err != nil {
-				return err
-			}
-			if err := startDepot(ctx, h, changed); err != nil {
-				return err
-			}
-			return c.waitDepot(ctx, h)
-		},
+		Done: d.done, Do: d.do,
 		Deadline: noDeadline, Interruptible: true, // it verifies what it got before it answers
 	}
+}
+
+// depotService is the service of one depot.
+type depotService struct {
+	c      *Cluster
+	h      *bootstrap.Host
+	names  []string // of its certificate
+	warned sync.Once
+}
+
+// needed are the files that the depot lacks, or has otherwise.
+func (d *depotService) needed(ctx context.Context) ([]bootstrap.File, error) {
+	accepts, err := d.c.acceptedBefore(ctx, d.h)
+	if err != nil {
+		return nil, err
+	}
+	if accepts.unverified && !d.c.Intake.SkipVerify {
+		d.warned.Do(func() {
+			d.c.Progress.Note("warning: " + d.h.Name + ": the depot goes on taking bundles whoever signed them, or nobody, but for revoked keys, since it holds one that was carried with " +
+				flagUnverified + "; install bundles prune removes it, and apply ends it then")
+		})
+	}
+	files, err := d.c.depotFiles(accepts)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := d.h.Differ(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := d.h.ReadFile(ctx, depotCert)
+	if err != nil || !d.c.ca().Fits(cert, d.names) {
+		pair, err := d.c.depotPair(d.names)
+		if err != nil {
+			return nil, err
+		}
+		changed = append(changed, pair...)
+	}
+	return changed, nil
+}
+
+func (d *depotService) done(ctx context.Context) (bool, error) {
+	if d.c.ca() == nil {
+		return false, nil
+	}
+	changed, err := d.needed(ctx)
+	if err != nil || len(changed) > 0 {
+		return false, err
+	}
+	if up, err := d.h.UnitHolds(ctx, depotUnit); err != nil || !up {
+		return false, err
+	}
+	if stale, err := isStale(ctx, d.h, depotStale); err != nil || stale {
+		return false, err
+	}
+	state, err := d.c.askDepot(ctx, d.h)
+	if err != nil || state == nil || state.lacks(d.h.Name, d.c.Set.Bundles) != nil {
+		return false, err
+	}
+	d.c.noteRefused(d.h, state)
+	return true, nil
+}
+
+func (d *depotService) do(ctx context.Context) error {
+	changed, err := d.needed(ctx)
+	if err != nil {
+		return err
+	}
+	if err := startDepot(ctx, d.h, changed); err != nil {
+		return err
+	}
+	return d.c.waitDepot(ctx, d.h)
 }
 
 // startDepot writes files of a depot and starts it anew.

@@ -28,7 +28,7 @@ func hostConfigPhase() phase.Phase[*Cluster] {
 			}
 			if h.Node() {
 				tasks = append(tasks,
-					filesTask(h, "keep kernel modules and parameters", bootstrap.NodeFiles, nil),
+					filesTask(h, "keep kernel modules and parameters", bootstrap.NodeFiles),
 					phase.Task{What: "set kernel parameters", Done: h.KernelHolds, Do: h.ApplyKernel},
 					phase.Task{What: "switch swap off", Done: h.NoSwap, Do: h.SwapOff},
 					phase.Task{What: "mask timers that call home", Done: h.TimersMasked, Do: h.MaskTimers},
@@ -39,20 +39,16 @@ func hostConfigPhase() phase.Phase[*Cluster] {
 	}}
 }
 
-// filesTask makes a host have files; after, when set, is called with those that
-// were written.
-func filesTask(h *bootstrap.Host, what string, files func() []bootstrap.File, after func(context.Context, []bootstrap.File) error) phase.Task {
+// filesTask makes a host have files.
+func filesTask(h *bootstrap.Host, what string, files func() []bootstrap.File) phase.Task {
 	return phase.Task{What: what,
 		Done: func(ctx context.Context) (bool, error) {
 			differ, err := h.Differ(ctx, files())
 			return len(differ) == 0, err
 		},
 		Do: func(ctx context.Context) error {
-			changed, err := h.Ensure(ctx, files())
-			if err != nil || after == nil {
-				return err
-			}
-			return after(ctx, changed)
+			_, err := h.Ensure(ctx, files())
+			return err
 		},
 	}
 }

@@ -91,7 +91,7 @@ const pullScript = `d=$1; shift
 ctr="/usr/local/bin/ctr -n k8s.io"
 pull() {
   $ctr images pull --hosts-dir "$d" --skip-metadata --label io.cri-containerd.image=managed "$1" >/dev/null || { echo "pulling $1" >&2; return 1; }
-  $ctr images label "$1" io.cri-containerd.pinned=pinned >/dev/null
+  $ctr images label "$1" io.cri-containerd.pinned=pinned naru.pinned=boot >/dev/null
 }
 while [ $# -gt 0 ]; do
   p=; n=0

@@ -155,8 +155,20 @@ func (c *Cluster) mirrorFiles(registries map[string]string, l *RobotLogin) ([]bo
 	return out, nil
 }
 
+// parts are the errors that err joins.
+func parts(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
 // mirrored are the registries that nodes are to ask Harbor for: those of the images of
-// the run's bundles, and those that any node has such mirrors for.
+// the run's bundles, and those that any node has such mirrors for. With an error they are
+// those of the other nodes.
 func (c *Cluster) mirrored(ctx context.Context) (map[string]string, error) {
 	out := map[string]string{}
 	if c.Set != nil {
@@ -294,17 +306,18 @@ func (c *Cluster) mirrorDrift(ctx context.Context, drift func(string, ...any)) {
 		drift("the mirrors of Harbor: %v", err)
 		return
 	}
-	registries, err := c.mirrored(ctx)
-	if err != nil {
-		drift("the mirrors of Harbor: %v", shortly(err))
-		return
+	registries, asked := c.mirrored(ctx)
+	for _, err := range parts(asked) { // one node that is off hides nothing of the others
+		if gone := new(bootstrap.ConnectError); !errors.As(err, &gone) {
+			drift("the mirrors of Harbor: %v", shortly(err))
+		}
 	}
 	files, err := c.mirrorFiles(registries, login)
 	if err != nil {
 		drift("the mirrors of Harbor: %v", err)
 		return
 	}
-	if len(registries) == 0 {
+	if len(registries) == 0 && asked == nil {
 		drift("no node asks Harbor for images")
 	}
 	_ = c.onEach(ctx, func(ctx context.Context, _ int, h *bootstrap.Host) error {

@@ -74,10 +74,10 @@ func reportPhase() phase.Phase[*Cluster] {
 					return nil
 				}
 				return []bootstrap.File{{Path: sitePath, Mode: "0600", Content: c.Site.Raw}}
-			}, nil),
+			}),
 			filesTask(c.keeper(), "keep which bundles it runs from", func() []bootstrap.File {
 				return []bootstrap.File{{Path: appliedPath, Mode: "0644", Content: c.applied()}}
-			}, nil),
+			}),
 		}
 		tasks = append(tasks, each(c.controlPlanes()[1:], c.copyTasks)...)
 		return append(tasks, phase.Task{What: "sign the report", Quiet: true, Do: func(context.Context) error { return c.writeReport() }})
@@ -86,7 +86,7 @@ func reportPhase() phase.Phase[*Cluster] {
 
 // copyTasks leave a copy of what the first control plane keeps on another one.
 func (c *Cluster) copyTasks(h *bootstrap.Host) []phase.Task {
-	t := filesTask(h, "keep a copy of the site's state", c.stateFiles, nil)
+	t := filesTask(h, "keep a copy of the site's state", c.stateFiles)
 	write := t.Do
 	t.Do = func(ctx context.Context) error {
 		if err := privateState(ctx, h); err != nil {

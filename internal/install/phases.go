@@ -31,6 +31,7 @@ func Phases() []phase.Phase[*Cluster] {
 		seedPhase(),
 		mirrorsPhase(),
 		componentsPhase(),
+		unpinPhase(),
 		sealedPhase(),
 		reportPhase(),
 	}
