@@ -66,7 +66,7 @@ authority: one of the site's own has to be in the bundle that Harbor itself trus
 	fl.StringVar(&o.target.Kind, "target-kind", harbor.KindHarbor, "harbor, or docker-registry for a plain one")
 	fl.BoolVar(&o.pull, "pull", false, "pull from the site instead of pushing to it")
 	fl.BoolVar(&o.onPush, "on-push", false, "replicate whatever is pushed, as it is pushed")
-	fl.StringVar(&o.cron, "schedule", "", "replicate by time: six cron fields, seconds first")
+	fl.StringVar(&o.cron, "schedule", "", "replicate by time: six cron fields, seconds first, of which Harbor wants the first two as numbers: '0 30 2 * * *'")
 	fl.StringVar(&o.policy.Repositories, "repositories", "", "only repositories that match, as in '{docker.io,quay.io}/**'")
 	fl.StringVar(&o.policy.Tags, "tags", "", "only tags that match, as in 'v1.*'")
 	fl.Int32Var(&o.policy.KBPerSecond, "kb-per-second", 0, "bound for each transfer; 0 for none")
