@@ -21,7 +21,10 @@ type Chart struct {
 	// Keyring names a keyring of the release, of a content file, or one that naru
 	// carries; with it the chart's provenance (.prov) must be there and verify.
 	Keyring string `yaml:"keyring,omitempty"`
-	Note    string `yaml:"note,omitempty"`
+	// NoReferrers leaves signatures, attestations and SBOMs in an OCI registry behind:
+	// for an upstream whose referrers cannot be carried.
+	NoReferrers bool   `yaml:"noReferrers,omitempty"`
+	Note        string `yaml:"note,omitempty"`
 }
 
 // OCI tells a chart that comes from an OCI registry.

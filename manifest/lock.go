@@ -66,6 +66,15 @@ type LockedReferrer struct {
 	Tag string `yaml:"tag,omitempty"`
 }
 
+func (r *LockedReferrer) validate(doc *document, at string) {
+	checkDigest(doc, at+".digest", r.Digest)
+	checkDigest(doc, at+".subject", r.Subject)
+}
+
+func compareReferrers(a, b LockedReferrer) int {
+	return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Digest, b.Digest))
+}
+
 // LockedFile pins what a URL serves.
 type LockedFile struct {
 	Component string        `yaml:"component"`
@@ -113,8 +122,7 @@ func DecodeLock(file string, data []byte) (*Lock, error) {
 			checkDigest(doc, fmt.Sprintf("%s.platforms[%d].digest", at, j), p.Digest)
 		}
 		for j, r := range img.Referrers {
-			checkDigest(doc, fmt.Sprintf("%s.referrers[%d].digest", at, j), r.Digest)
-			checkDigest(doc, fmt.Sprintf("%s.referrers[%d].subject", at, j), r.Subject)
+			r.validate(doc, fmt.Sprintf("%s.referrers[%d]", at, j))
 		}
 	}
 	for i := range l.Charts {
@@ -179,11 +187,12 @@ func (l *Lock) sort() {
 	slices.SortFunc(l.Images, func(a, b LockedImage) int { return cmp.Compare(a.Ref, b.Ref) })
 	for i := range l.Images {
 		slices.SortFunc(l.Images[i].Platforms, func(a, b LockedPlatform) int { return cmp.Compare(a.Platform, b.Platform) })
-		slices.SortFunc(l.Images[i].Referrers, func(a, b LockedReferrer) int {
-			return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Digest, b.Digest))
-		})
+		slices.SortFunc(l.Images[i].Referrers, compareReferrers)
 	}
 	slices.SortFunc(l.Charts, compareCharts)
+	for i := range l.Charts {
+		slices.SortFunc(l.Charts[i].Referrers, compareReferrers)
+	}
 	slices.SortFunc(l.Files, compareFiles)
 	slices.SortFunc(l.Packages, comparePackageSets)
 	for i := range l.Packages {

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -21,6 +22,9 @@ type LockedChart struct {
 	Manifest digest.Digest `yaml:"manifest,omitempty"`
 	// Provenance is the digest of the .prov file; empty where upstream has none.
 	Provenance digest.Digest `yaml:"provenance,omitempty"`
+	// Referrers speak of Manifest. An entry with a size was made by a build that looked
+	// for them; where it has none upstream had none.
+	Referrers []LockedReferrer `yaml:"referrers,omitempty"`
 	// Source is the URL of the .tgz, or the reference in an OCI registry.
 	Source   string   `yaml:"source"`
 	PinnedBy PinnedBy `yaml:"pinnedBy"`
@@ -33,6 +37,9 @@ func (c *LockedChart) validate(doc *document, at string) {
 	}
 	if c.Provenance != "" {
 		checkDigest(doc, at+".provenance", c.Provenance)
+	}
+	for i := range c.Referrers {
+		c.Referrers[i].validate(doc, fmt.Sprintf("%s.referrers[%d]", at, i))
 	}
 	if !idRE.MatchString(c.Name) || c.Component == "" {
 		doc.errorf(at, "chart %q of component %q is not named properly", c.Name, c.Component)

@@ -30,6 +30,9 @@ func (l *Lock) Digests(have func(digest.Digest) bool) []digest.Digest {
 	}
 	for _, c := range l.Charts {
 		add(c.Digest, c.Manifest, c.Provenance)
+		for _, r := range c.Referrers {
+			add(r.Digest)
+		}
 	}
 	for _, set := range l.Packages {
 		for _, s := range set.Sources {

@@ -80,6 +80,9 @@ func artifactsOf(lock *manifest.Lock) []listed {
 	}
 	for _, c := range lock.Charts {
 		out = append(out, listed{Kind: manifest.ArtifactChart, Name: c.Component + "/" + c.Name + ":" + c.Version, Digest: c.Digest.String(), Size: c.Size, Source: c.Source, PinnedBy: c.PinnedBy})
+		for _, ref := range c.Referrers {
+			out = append(out, listed{Kind: manifest.ArtifactReferrer, Name: c.Component + "/" + c.Name + ":" + c.Version, Digest: ref.Digest.String(), Source: c.Source, PinnedBy: c.PinnedBy})
+		}
 	}
 	for _, f := range lock.Files {
 		out = append(out, listed{Kind: manifest.ArtifactFile, Name: f.Component + "/" + f.Name + ":" + f.Version, Platform: f.Platform, Digest: f.Digest.String(), Size: f.Size, Source: f.URL, PinnedBy: f.PinnedBy})

@@ -63,7 +63,13 @@ func (p *pinnedImage) entries() []ocispec.Descriptor {
 		tagged = name + "@" + p.Descriptor.Digest.String()
 	}
 	out := []ocispec.Descriptor{entry(p.Descriptor, tagged, manifest.ArtifactImage, "")}
-	for _, ref := range p.Referrers {
+	return append(out, referrerEntries(name, p.Referrers)...)
+}
+
+// referrerEntries are the entries of what refers to an artifact in the repository name.
+func referrerEntries(name string, list []mirror.Referrer) []ocispec.Descriptor {
+	var out []ocispec.Descriptor
+	for _, ref := range list {
 		called := name + "@" + ref.Descriptor.Digest.String()
 		if ref.Tag != "" {
 			called = name + ":" + ref.Tag

@@ -43,13 +43,16 @@ func (r *run) pinCharts() error {
 // pinChart puts together what component and lock say of a chart.
 func (r *run) pinChart(c *manifest.ComponentSpec, spec *manifest.Chart) (*pinnedChart, error) {
 	p := &pinnedChart{pinnedBy: manifest.PinnedByBuild, chart: charts.Chart{
-		Component: c.ID, Name: spec.Name, Version: spec.Version, Repository: spec.Repository, Keyring: spec.Keyring,
+		Component: c.ID, Name: spec.Name, Version: spec.Version, Repository: spec.Repository, Keyring: spec.Keyring, NoReferrers: spec.NoReferrers,
 	}}
 	locked := r.lock.Chart(c.ID, spec)
 	if locked != nil {
 		p.pinnedBy, p.size = locked.PinnedBy, locked.Size
 		p.chart.Locked, p.chart.Source = true, locked.Source
 		p.chart.Digest, p.chart.Manifest, p.chart.Provenance = locked.Digest, locked.Manifest, locked.Provenance
+		if locked.Size > 0 { // made by who looked for them
+			p.chart.Referrers = pinnedReferrers(locked.Referrers)
+		}
 	}
 	if spec.SHA256 == "" {
 		return p, nil
@@ -109,7 +112,8 @@ func (r *run) pairCharts() error {
 			return &PinConflictError{Name: p.chart.Component + "/" + p.chart.Name + " and " + q.chart.Component + "/" + q.chart.Name,
 				Stated: p.chart.Digest, Locked: q.chart.Digest}
 		}
-		p.twin = true
+		// What refers to it is carried once; the registries may differ in that.
+		p.twin, p.stored.Artifact, p.chart.Referrers = true, q.stored.Artifact, q.chart.Referrers
 	}
 	return nil
 }
@@ -138,7 +142,7 @@ func (r *run) unpinnedCharts() []string {
 func (p *pinnedChart) locked(by manifest.PinnedBy) manifest.LockedChart {
 	c := p.chart
 	return manifest.LockedChart{Component: c.Component, Name: c.Name, Version: c.Version, Repository: c.Repository,
-		Digest: c.Digest, Manifest: c.Manifest, Provenance: c.Provenance, Source: c.Source, PinnedBy: orElse(p.pinnedBy, by), Size: p.size}
+		Digest: c.Digest, Manifest: c.Manifest, Provenance: c.Provenance, Referrers: lockedReferrers(c.Referrers), Source: c.Source, PinnedBy: orElse(p.pinnedBy, by), Size: p.size}
 }
 
 func (p *pinnedChart) descriptors() []ocispec.Descriptor {
@@ -150,5 +154,7 @@ func (p *pinnedChart) entries() []ocispec.Descriptor {
 	if p.twin {
 		return nil
 	}
-	return []ocispec.Descriptor{entry(p.stored.Artifact.Descriptor, p.stored.Artifact.Ref, manifest.ArtifactChart, "")}
+	a := p.stored.Artifact
+	out := []ocispec.Descriptor{entry(a.Descriptor, a.Ref, manifest.ArtifactChart, "")}
+	return append(out, referrerEntries(repositoryOf(a.Ref), p.chart.Referrers)...)
 }

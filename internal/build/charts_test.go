@@ -49,7 +49,7 @@ spec: {template: {spec: {containers: [{name: a, image: "%s@%s", args: ["--helper
 	c := must(helmchart.Package(files))(w.t)
 	more := must(layout.NewWriter(w.t.TempDir()))(w.t)
 	ok(w.t, helmchart.Publish(more, "https://dl.lab.test/charts", c))
-	must(helmchart.Push(more, "ghcr.io/naru/charts", c))(w.t)
+	w.chart = must(helmchart.Push(more, "ghcr.io/naru/charts", c))(w.t)
 	ok(w.t, w.up.Add(w.t.Context(), must(more.Close())(w.t)))
 }
 

@@ -44,6 +44,8 @@ type world struct {
 	content string // the content file
 	index   ocispec.Descriptor
 	newer   ocispec.Descriptor // what the tag of app may move to
+	// chart is the one that harbour published in a registry.
+	chart ocispec.Descriptor
 }
 
 func must[V any](v V, err error) func(*testing.T) V {

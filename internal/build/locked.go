@@ -2,6 +2,7 @@ package build
 
 import (
 	"naru/manifest"
+	"naru/pkg/mirror"
 )
 
 // locked is the image's entry in the lock; by replaces "this build" as who pinned
@@ -18,8 +19,24 @@ func (p *pinnedImage) locked(by manifest.PinnedBy) manifest.LockedImage {
 	for _, m := range p.Platforms {
 		out.Platforms = append(out.Platforms, manifest.LockedPlatform{Platform: manifest.FormatPlatform(m.Platform), Digest: m.Descriptor.Digest, Size: m.Descriptor.Size, Content: m.Content})
 	}
-	for _, ref := range p.Referrers {
-		out.Referrers = append(out.Referrers, manifest.LockedReferrer{Digest: ref.Descriptor.Digest, Subject: ref.Subject, Tag: ref.Tag})
+	out.Referrers = lockedReferrers(p.Referrers)
+	return out
+}
+
+// lockedReferrers are referrers as a lock has them.
+func lockedReferrers(list []mirror.Referrer) []manifest.LockedReferrer {
+	var out []manifest.LockedReferrer
+	for _, ref := range list {
+		out = append(out, manifest.LockedReferrer{Digest: ref.Descriptor.Digest, Subject: ref.Subject, Tag: ref.Tag})
+	}
+	return out
+}
+
+// pinnedReferrers are those that a lock names; not nil, so that upstream is not asked.
+func pinnedReferrers(list []manifest.LockedReferrer) []mirror.Referrer {
+	out := []mirror.Referrer{}
+	for _, ref := range list {
+		out = append(out, mirror.PinnedReferrer(ref.Digest, ref.Subject, ref.Tag))
 	}
 	return out
 }

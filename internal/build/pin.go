@@ -156,11 +156,7 @@ func (r *run) pinImage(ctx context.Context, img mirror.Image, own bool) (*pinned
 		img.Pinned = locked.Digest
 		p.pinnedBy, p.source = locked.PinnedBy, locked.Source
 		if covers(locked, img.Platforms) {
-			img.PinnedReferrers = []mirror.Referrer{}
-			for _, ref := range locked.Referrers {
-				img.PinnedReferrers = append(img.PinnedReferrers, mirror.PinnedReferrer(ref.Digest, ref.Subject, ref.Tag))
-			}
-			img.PinnedReferrers = ofPlatforms(img.PinnedReferrers, locked, img.Platforms)
+			img.PinnedReferrers = ofPlatforms(pinnedReferrers(locked.Referrers), locked, img.Platforms)
 		}
 	}
 	resolved, err := r.mirror.ResolveImage(ctx, img)

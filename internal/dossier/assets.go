@@ -63,7 +63,13 @@ func newCatalog(specs []*manifest.ComponentSpec) *catalog {
 func (c *catalog) assets(lock *manifest.Lock) []Asset {
 	out := c.imageAssets(lock)
 	for _, l := range lock.Charts {
-		out = append(out, c.of(Asset{Kind: manifest.ArtifactChart, Name: l.Name, Version: l.Version, Size: l.Size, Digest: l.Digest, Source: l.Source, PinnedBy: l.PinnedBy}, l.Component))
+		base := Asset{Kind: manifest.ArtifactChart, Name: l.Name, Version: l.Version, Size: l.Size, Digest: l.Digest, Source: l.Source, PinnedBy: l.PinnedBy}
+		out = append(out, c.of(base, l.Component))
+		for _, r := range l.Referrers {
+			a := base
+			a.Kind, a.Size, a.Digest = manifest.ArtifactReferrer, 0, r.Digest
+			out = append(out, c.of(a, l.Component))
+		}
 	}
 	for _, l := range lock.Files {
 		out = append(out, c.of(Asset{Kind: manifest.ArtifactFile, Name: l.Name, Version: l.Version, Platform: l.Platform, Size: l.Size, Digest: l.Digest, Source: l.URL, PinnedBy: l.PinnedBy}, l.Component))

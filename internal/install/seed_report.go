@@ -185,6 +185,9 @@ func (s *seeding) lockLines(lock *manifest.Lock, states map[digest.Digest]string
 	}
 	for _, c := range lock.Charts {
 		add("chart", c.Name+":"+c.Version, "", c.Digest)
+		for _, ref := range c.Referrers {
+			add("referrer", c.Name+":"+c.Version, "", ref.Digest)
+		}
 	}
 	for _, f := range lock.Files {
 		if len(f.Members) == 0 {

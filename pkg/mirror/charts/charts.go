@@ -6,11 +6,13 @@
 // asked for, its sub-charts must be inside, and where a keyring is named its
 // provenance must be there and verify. From a registry the upstream's own manifest
 // is kept; for a chart out of an HTTP repository one is made that depends on the
-// chart alone.
+// chart alone. What refers to a chart in its registry, signatures and attestations,
+// comes along as it does with images.
 package charts
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,6 +41,10 @@ type Chart struct {
 	// Digest of the package, Manifest that of the upstream's own manifest (OCI),
 	// Provenance that of the .prov file; each empty where not known.
 	Digest, Manifest, Provenance digest.Digest
+	// Referrers are what speaks of the upstream's manifest (OCI). Nil, upstream is asked
+	// for them; else these are taken. NoReferrers leaves them behind.
+	Referrers   []mirror.Referrer
+	NoReferrers bool
 }
 
 // OCI tells a chart that comes from a registry.
@@ -131,7 +137,7 @@ func (f *Fetcher) Fetch(ctx context.Context, c Chart) (*Stored, error) {
 // fromOCI takes a chart out of a registry with the manifest it has there.
 func (f *Fetcher) fromOCI(ctx context.Context, c Chart) (*Stored, error) {
 	c.Source = c.reference()
-	resolved, err := f.mirror.ResolveImage(ctx, mirror.Image{Ref: c.Source, Pinned: c.Manifest})
+	resolved, err := f.mirror.ResolveImage(ctx, mirror.Image{Ref: c.Source, Pinned: c.Manifest, Referrers: !c.NoReferrers, PinnedReferrers: c.Referrers})
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +145,11 @@ func (f *Fetcher) fromOCI(ctx context.Context, c Chart) (*Stored, error) {
 	for _, d := range resolved.Blobs {
 		requests = append(requests, mirror.BlobRequest{Name: resolved.Ref.Name(), Descriptor: d})
 	}
-	content, prov, err := helmParts(resolved.Blobs)
+	own, err := f.ownBlobs(ctx, resolved.Descriptor.Digest)
+	if err != nil {
+		return nil, err
+	}
+	content, prov, err := helmParts(own)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +160,7 @@ func (f *Fetcher) fromOCI(ctx context.Context, c Chart) (*Stored, error) {
 		return nil, err
 	}
 	c.Digest, c.Manifest = content.Digest, resolved.Descriptor.Digest
+	c.Referrers = append([]mirror.Referrer{}, resolved.Referrers...)
 	if prov != nil {
 		c.Provenance = prov.Digest
 	}
@@ -159,6 +170,23 @@ func (f *Fetcher) fromOCI(ctx context.Context, c Chart) (*Stored, error) {
 	return &Stored{Chart: c, Size: content.Size, Artifact: &mirror.Artifact{
 		Ref: c.Ref(), Descriptor: resolved.Descriptor, Manifests: resolved.Manifests, Blobs: resolved.Blobs,
 	}}, nil
+}
+
+// maxManifest bounds a manifest, in bytes.
+const maxManifest = 4 << 20
+
+// ownBlobs are config and layers of the chart's own manifest, without those of what
+// refers to it.
+func (f *Fetcher) ownBlobs(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
+	data, err := f.read(ctx, d, maxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	return append([]ocispec.Descriptor{m.Config}, m.Layers...), nil
 }
 
 // helmParts finds the package and the provenance among the blobs of a manifest.

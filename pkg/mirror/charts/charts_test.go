@@ -169,6 +169,56 @@ func TestChartFromRegistryKeepsItsManifest(t *testing.T) {
 	}
 }
 
+// TestChartReferrers takes along what refers to a chart in its registry, by cosign's tag
+// and by subject, and does not take the chart out of what refers to it.
+func TestChartReferrers(t *testing.T) {
+	app := chart(t, "app", "1.2.3")
+	var desc, signature, sbom ocispec.Descriptor
+	w := newWorld(t, func(w *world) {
+		desc = must(helmchart.Push(w.Writer, "ghcr.io/owner/charts", app))(t)
+		subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: desc.Digest, Size: desc.Size}
+		other := must(w.Bytes("application/vnd.cncf.helm.chart.content.v1.tar+gzip", []byte("another package")))(t)
+		signature = must(w.Artifact(layout.ArtifactSpec{ArtifactType: "application/vnd.dev.cosign.artifact.sig.v1+json", Layers: []ocispec.Descriptor{other}}))(t)
+		w.Name(layout.Image{Ref: "ghcr.io/owner/charts/app:sha256-" + desc.Digest.Encoded() + ".sig"}, signature)
+		sbom = must(w.Artifact(layout.ArtifactSpec{ArtifactType: "application/vnd.cyclonedx+json", Subject: &subject}))(t)
+		w.Name(layout.Image{Ref: "ghcr.io/owner/charts/app@" + sbom.Digest.String()}, sbom)
+	})
+	asked := ask("app", "1.2.3", "oci://ghcr.io/owner/charts")
+	got := must(w.fetcher().Fetch(t.Context(), asked))(t)
+	want := []string{" " + sbom.Digest.String(), "sha256-" + desc.Digest.Encoded() + ".sig " + signature.Digest.String()}
+	var have []string
+	for _, r := range got.Referrers {
+		if r.Subject != desc.Digest {
+			t.Errorf("%s refers to %s", r.Descriptor.Digest, r.Subject)
+		}
+		have = append(have, r.Tag+" "+r.Descriptor.Digest.String())
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got.Digest != digest.FromBytes(app.Package) {
+		t.Errorf("the package is %s", got.Digest)
+	}
+	for _, d := range append(got.Artifact.Manifests, got.Artifact.Blobs...) {
+		if !w.store.Has(d.Digest, d.Size) {
+			t.Errorf("%s of %s is not in the store", d.MediaType, d.Digest)
+		}
+	}
+	asked.NoReferrers = true
+	if bare := must(w.fetcher().Fetch(t.Context(), asked))(t); len(bare.Referrers) != 0 || len(bare.Artifact.Manifests) != 1 {
+		t.Errorf("without referrers: %+v", bare)
+	}
+	// Pinned ones are taken as they are, with the network gone.
+	if err := w.up.Close(); err != nil {
+		t.Fatal(err)
+	}
+	locked := got.Chart
+	locked.Locked, locked.Referrers = true, locked.Referrers[1:]
+	if again := must(w.fetcher().Fetch(t.Context(), locked))(t); len(again.Referrers) != 1 || again.Referrers[0].Descriptor.Digest != signature.Digest {
+		t.Errorf("pinned referrers: %+v", again.Referrers)
+	}
+}
+
 func TestChartProvenance(t *testing.T) {
 	good, bad, none := chart(t, "good", "1.0.0"), chart(t, "bad", "1.0.0"), chart(t, "none", "1.0.0")
 	ring := sign(t, good)
