@@ -46,8 +46,38 @@ func TestCosignVerifiesWhatWasPushed(t *testing.T) {
 			n.ok(t, tool, append(args, ref)...)
 		}
 	}
+	signedAnew(t, n, registry, offline)
 	if sent := n.strangers(t); sent != 0 {
 		t.Errorf("%d packets were sent to others", sent)
+	}
+}
+
+// signedAnew pushes the same content, signed by another key, to the same registry: real
+// cosign finds both signatures then, and pushing either again changes nothing.
+func signedAnew(t *testing.T, n *sealed, registry string, offline []string) {
+	t.Helper()
+	next, key := filepath.Join(t.TempDir(), "next"), w.path("next-signer")
+	ok(t, "bundle", "keygen", "--out-prefix", key)
+	ok(t, "bundle", w.build(next, "--key", key+".key", "--no-installer")...)
+	push := func(media string) result {
+		return n.ok(t, "install", "push", media, "--key", w.pub, "--key", key+".pub", "--to", registry, "--plain-http", "--progress", "none", "--output", "json")
+	}
+	push(next)
+	for _, media := range []string{next, w.demo} {
+		var again struct {
+			Push struct {
+				Blobs struct{ Uploaded, Mounted int }
+			}
+		}
+		if err := json.Unmarshal(push(media).stdout, &again); err != nil || again.Push.Blobs.Uploaded+again.Push.Blobs.Mounted != 0 {
+			t.Errorf("pushing %s again: %+v, %v", media, again, err)
+		}
+	}
+	image := registry + "/" + w.pushed(t)[0]
+	for _, public := range []string{w.pub, key + ".pub"} {
+		verify := append([]string{"verify", "--new-bundle-format=false", "--output", "json"}, offline...)
+		n.ok(t, "cosign2", append(verify, "--key", public, image)...)
+		n.ok(t, "cosign3", append(verify, "--key", public, image)...)
 	}
 }
 
