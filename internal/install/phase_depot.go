@@ -180,6 +180,7 @@ const depotRestarts = 3
 // again is given up, and so is one that answers without a bundle: it answers when
 // it has looked at all of them.
 func (c *Cluster) waitDepot(ctx context.Context, h *bootstrap.Host) error {
+	before := -1 // how often it had ended when it was started, which systemd goes on counting
 	err := poll(ctx, 300*time.Millisecond, func(ctx context.Context) (bool, error) {
 		state, err := c.askDepot(ctx, h)
 		if err != nil {
@@ -190,7 +191,11 @@ func (c *Cluster) waitDepot(ctx context.Context, h *bootstrap.Host) error {
 			return true, state.lacks(h.Name, c.Set.Bundles)
 		}
 		out, err := h.Output(ctx, "systemctl", "show", "-p", "NRestarts", "--value", depotUnit)
-		if n, _ := strconv.Atoi(out); n >= depotRestarts {
+		n, _ := strconv.Atoi(out)
+		if before < 0 || n < before {
+			before = n
+		}
+		if n -= before; n >= depotRestarts {
 			return false, fmt.Errorf("the service ended %d times", n)
 		}
 		return false, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,5 +130,42 @@ func TestDepotThatLeavesOutABundle(t *testing.T) {
 	served = `{"bundles":[{"digest":"` + b.BundleDigest().String() + `"}]}`
 	if err := c.waitDepot(ctx, c.Hosts[0]); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDepotThatEndedBefore: a depot that had ended again and again, because of the damaged
+// volume that this run mended, was given up at once.
+func TestDepotThatEndedBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends bool // again, with each look
+		want bool
+	}{"ended before": {false, true}, "ends again": {true, false}} {
+		looks, answers := 0, false
+		depot := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if !answers {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = w.Write([]byte(`{"bundles":[]}`))
+		}))
+		at := depot.Listener.Addr().(*net.TCPAddr)
+		cl := clusterOf(dialing{func(argv []string) (string, int) {
+			if !strings.Contains(strings.Join(argv, " "), "NRestarts") {
+				return "", 0
+			}
+			if looks++; c.ends {
+				return strconv.Itoa(7+looks) + "\n", 0
+			}
+			answers = looks > 2
+			return "7\n", 0
+		}}, manifest.SiteHost{Name: "depot", Address: at.IP.String(), Roles: []string{manifest.RoleControlPlane}})
+		cl.Site.Depot.Port, cl.Set = at.Port, &carried.Set{}
+		cl.setCA(&sitepki.Authority{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: depot.Certificate().Raw})})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if err := cl.waitDepot(ctx, cl.Hosts[0]); (err == nil) != c.want || ctx.Err() != nil {
+			t.Errorf("%s: %v after %d looks", name, err, looks)
+		}
+		cancel()
+		depot.Close()
 	}
 }
