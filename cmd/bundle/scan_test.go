@@ -167,3 +167,41 @@ func TestScanFlagsAreChecked(t *testing.T) {
 	expect(t, bundle(t, w.build("--sbom", "excel")...), cli.ExitUsage, "excel")
 	expect(t, bundle(t, w.build()...), cli.ExitNetwork, "vulnerability database", "ghcr.io/aquasecurity/trivy-db:2", "--no-scan")
 }
+
+// TestPolicyTakesTheScannersData holds that a bundle may carry the scanner's databases
+// and checks, as every release with a Harbor does, under a policy that accepts nothing
+// unscanned; and that other content that nobody can look into still stops it.
+func TestPolicyTakesTheScannersData(t *testing.T) {
+	const checksRef, oddRef = "ghcr.io/naru/checks:2", "ghcr.io/naru/odd:1"
+	w := newWorldWith(t, upstream.Options{}, func(w *world) {
+		w.addDebian(t)
+		checks := must(w.Layer(layout.Gzip, "checks", func(tw *tar.Writer) error {
+			rego := "# aws_access_key_id = AKIA" + "QHZ7P4M5XY2WNB3C\npackage lab\n"
+			return layout.AddFile(tw, "policies/lab.rego", 0o644, int64(len(rego)), strings.NewReader(rego))
+		}))(t).Descriptor
+		for ref, mediaType := range map[string]string{checksRef: "application/vnd.cncf.openpolicyagent.layer.v1.tar+gzip", oddRef: "application/vnd.lab.odd"} {
+			checks.MediaType = mediaType
+			w.Name(layout.Image{Ref: ref}, must(w.Artifact(layout.ArtifactSpec{Layers: []ocispec.Descriptor{checks}}))(t))
+		}
+	})
+	w.scans = true
+	artifact := func(ref string) string { return "{ref: '" + ref + "', artifact: true}" }
+	carried := "{ref: '" + debianRef + "'}, " + artifact(trivydb.Ref) + ", " + artifact(trivydb.JavaRef) + ", " + artifact(checksRef)
+	w.content = w.write("databases.yaml", contentOf(carried))
+	policy := policyFile(w, "rule: {}\n")
+	if passed := result[build.Result](t, bundle(t, w.build("--policy", policy, "--output", "json")...)); passed.Scan != string(manifest.VerdictPass) {
+		t.Errorf("the verdict is %q", passed.Scan)
+	}
+	said := result[manifest.ScanReport](t, bundle(t, "scan", w.out(), "--key", w.key+".pub", "--cache", t.TempDir(), "--output", "json"))
+	notes := map[string]string{}
+	for _, a := range said.Artifacts {
+		notes[a.Ref] = a.Note
+	}
+	if notes[trivydb.Ref] == "" || notes[trivydb.JavaRef] == "" || notes[checksRef] != "" {
+		t.Errorf("the report says of them %q", notes)
+	}
+	// The checks are looked into like any archive.
+	expect(t, bundle(t, w.build("--policy", policyFile(w, "rule: {secret: low}\n"), "--replace")...), cli.ExitPolicy, "aws-access-key-id in "+checksRef)
+	w.content = w.write("odd.yaml", contentOf(carried+", "+artifact(oddRef)))
+	expect(t, bundle(t, w.build("--policy", policy, "--replace")...), cli.ExitPolicy, oddRef+" was not scanned whole")
+}

@@ -101,6 +101,11 @@ func readMetadata(dir string) (*metadata, error) {
 	return &m, nil
 }
 
+// IsDatabaseLayer tells layers that hold a database of the scanner.
+func IsDatabaseLayer(mediaType string) bool {
+	return mediaType == databaseLayer || mediaType == javaDatabaseLayer
+}
+
 func unpackOnce(ctx context.Context, blobs Blobs, name string, d digest.Digest, dir string) error {
 	_, there := os.Stat(dir) // before looking into it: another process may be about to rename
 	if whole(dir, name) {

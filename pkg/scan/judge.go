@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -92,6 +93,7 @@ func (w *judge) artifact(a *Artifact) manifest.ScannedArtifact {
 		out.Verdict = manifest.VerdictFail
 		w.report.Reasons = append(w.report.Reasons, fmt.Sprintf("%s was not scanned whole, which the policy does not accept (unscanned): %s", out.Ref, out.Note))
 	}
+	out.Note = cmp.Or(out.Note, a.Data)
 	manifest.SortFindings(out.Findings)
 	return out
 }

@@ -96,6 +96,16 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestScannersData: a database of the scanner is noted, and stops nothing.
+func TestScannersData(t *testing.T) {
+	result := found()
+	result.Artifacts[0].Data = "a database"
+	r := scan.Judge(result, scan.Judgement{At: day, Policy: policy(t, "rule: {}\n")})
+	if r.Verdict != manifest.VerdictPass || r.Artifacts[0].Note != "a database" {
+		t.Errorf("%s, note %q, %q", r.Verdict, r.Artifacts[0].Note, r.Reasons)
+	}
+}
+
 // TestContentThatWasNotScanned: what no scanner could look into passed every policy.
 func TestContentThatWasNotScanned(t *testing.T) {
 	for text, want := range map[string]manifest.ScanVerdict{

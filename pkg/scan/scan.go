@@ -93,6 +93,9 @@ type Artifact struct {
 	manifest.ScannedArtifact
 	// Contents are the packages found in it, sorted.
 	Contents []Package
+	// Data says what is in it that is no program and was not looked into, such as a
+	// database of the scanner; no policy stops that. Empty where there is nothing.
+	Data string `json:"data,omitempty"`
 }
 
 // Package is something installed or linked in.

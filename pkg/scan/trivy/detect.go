@@ -75,6 +75,7 @@ func (s *run) detectTarget(ctx context.Context, i int) (*found, error) {
 	if s.notes[i] != "" {
 		a.Note = s.notes[i]
 	}
+	a.Data = s.data[i]
 	return f, nil
 }
 

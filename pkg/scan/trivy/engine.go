@@ -84,8 +84,9 @@ type run struct {
 	known []*found
 	// keys are the cache keys of what each target consists of, in order.
 	keys [][]string
-	// notes say of a target what could not be scanned.
+	// notes say of a target what could not be scanned, data what is no program.
 	notes    []string
+	data     []string
 	warnings []string
 	tmp      string
 }
@@ -96,7 +97,7 @@ func newRun(targets []scan.Target, opts scan.Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &run{opts: opts, targets: targets, cache: cache, keys: make([][]string, len(targets)), notes: make([]string, len(targets))}
+	s := &run{opts: opts, targets: targets, cache: cache, keys: make([][]string, len(targets)), notes: make([]string, len(targets)), data: make([]string, len(targets))}
 	if opts.Java == nil {
 		s.warnings = append(s.warnings, "Java archives were not looked at: there is no Java database")
 	}

@@ -26,11 +26,16 @@ func (s *run) contentUnits(i int) []unit {
 	switch t.Kind {
 	case manifest.ArtifactImage:
 		for _, b := range t.Blobs {
-			if !isLayer(b.MediaType) {
+			switch {
+			case isLayer(b.MediaType):
+				out = append(out, unit{id: b.Digest, size: b.Size, open: s.openTar(b)})
+			case b.MediaType == checksLayer:
+				out = append(out, unit{id: fileID("content", b), size: b.Size, open: s.openFile(b)})
+			case scan.IsDatabaseLayer(b.MediaType):
+				s.data[i] = "a database of the scanner, which was not looked into"
+			default:
 				s.notes[i] = fmt.Sprintf("content of type %s was not scanned", b.MediaType)
-				continue
 			}
-			out = append(out, unit{id: b.Digest, size: b.Size, open: s.openTar(b)})
 		}
 	case manifest.ArtifactFile, manifest.ArtifactChart:
 		for _, b := range t.Blobs {
@@ -70,6 +75,9 @@ func (s *run) configUnits(i int) []unit {
 func fileID(use string, b scan.Blob) digest.Digest {
 	return digest.FromString(fmt.Sprintf("%s %q %s", use, b.Name, b.Digest))
 }
+
+// checksLayer is an archive of Trivy's checks, as Harbor's scanner takes them.
+const checksLayer = "application/vnd.cncf.openpolicyagent.layer.v1.tar+gzip"
 
 // isLayer tells layers of images from other content that manifests may list.
 func isLayer(mediaType string) bool {
