@@ -49,6 +49,8 @@ type Artifact struct {
 	Proven bool
 	// OCI tells an artifact in a registry that is no image: a scanner's database.
 	OCI bool
+	// MediaType is that of the layer of such an artifact, where it is known.
+	MediaType string
 	// Moving tells that upstream moves the name to other content.
 	Moving bool
 }
@@ -62,7 +64,9 @@ type entry struct {
 
 // item is one artifact as the files spell it, both of them.
 type item struct {
+	Kind         string `yaml:"kind"`
 	Ref          string `yaml:"ref"`
+	MediaType    string `yaml:"mediaType"`
 	Name         string `yaml:"name"`
 	URL          string `yaml:"url"`
 	Repo         string `yaml:"repo"`
@@ -140,7 +144,7 @@ func (e *entry) one(kind string, i item) []Artifact {
 		}
 	case i.Ref != "" && (kind == "images" || kind == "oci_artifacts" || i.URL == ""):
 		a.Kind, a.Ref, a.SHA256, a.Source = Image, i.Ref, hexOnly(i.Digest), i.DigestSource
-		a.OCI = kind == "oci_artifacts"
+		a.OCI, a.MediaType = kind == "oci_artifacts" || i.Kind == "oci-artifact", i.MediaType
 		if last := a.Ref[strings.LastIndex(a.Ref, "/")+1:]; !strings.Contains(last, ":") && a.SHA256 != "" {
 			a.Ref += "@sha256:" + a.SHA256
 		}

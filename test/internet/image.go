@@ -3,6 +3,7 @@ package internet
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"strings"
 
@@ -49,7 +50,7 @@ func (m *maker) images(_ context.Context, all []facts.Artifact) error {
 
 func (m *maker) image(a facts.Artifact, ref manifest.Reference) (ocispec.Descriptor, error) {
 	if a.OCI {
-		blob, err := m.Bytes("application/octet-stream", seed(a.Ref, layerSize))
+		blob, err := m.Bytes(cmp.Or(a.MediaType, "application/octet-stream"), seed(a.Ref, layerSize))
 		if err != nil {
 			return blob, err
 		}
