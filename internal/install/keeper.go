@@ -171,9 +171,9 @@ func (c *Cluster) lastKeeper(ctx context.Context) (*bootstrap.Host, func(), erro
 	if h := c.host(was.Name); h != nil {
 		return h, func() {}, nil
 	}
-	r, err := bootstrap.NewRunner(last, was)
-	if err != nil {
-		return nil, nil, nil //nolint:nilerr // its key may be gone with it: it leaves unreached
+	h := c.formerHost(last, was)
+	if h == nil {
+		return nil, nil, nil // it leaves unreached
 	}
-	return &bootstrap.Host{SiteHost: was, Runner: r}, func() { _ = r.Close() }, nil
+	return h, func() { _ = h.Runner.Close() }, nil
 }

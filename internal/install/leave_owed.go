@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +31,12 @@ func owedPath(name string) string { return path.Join(owedDir, name+".yaml") }
 const owedAnswer = 5 * time.Second
 
 // formerHost is a host as a former site file said that it is reached; nil where that
-// cannot be told, as where its key is gone.
+// cannot be told, as where its key is gone, or where the installer ran on it then and
+// runs on another machine now: that one is not to be taken for it.
 func (c *Cluster) formerHost(site *manifest.Site, h *manifest.SiteHost) *bootstrap.Host {
+	if h.Local && !thisMachine(h.Address) {
+		return nil
+	}
 	dial := c.newRunner
 	if dial == nil {
 		dial = bootstrap.NewRunner
@@ -38,6 +46,20 @@ func (c *Cluster) formerHost(site *manifest.Site, h *manifest.SiteHost) *bootstr
 		return nil
 	}
 	return &bootstrap.Host{SiteHost: h, Runner: r}
+}
+
+// thisMachine tells whether an address is one of this machine. A loopback address, which
+// every machine has, tells nothing.
+func thisMachine(address string) bool {
+	want, err := netip.ParseAddr(address)
+	if err != nil || want.IsLoopback() {
+		return false
+	}
+	own, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(own, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr().Unmap() == want.Unmap()
+	})
 }
 
 // wasReset tells whether this run reset a host that left, or tried to.
@@ -59,6 +81,10 @@ func (c *Cluster) resetLeaver(ctx context.Context, l leaver) error {
 	// Before it is tried, so that a run that is cut off in the middle leaves it.
 	if err := c.writeOwed(ctx, l); err != nil {
 		return err
+	}
+	if l.host == nil {
+		c.Progress.Note(fmt.Sprintf("warning: %s: %v: it was not reset", l.name, errNoWay))
+		return nil
 	}
 	c.Progress.Note(l.name + ": reset")
 	rctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
@@ -150,8 +176,14 @@ func (c *Cluster) owedNow(ctx context.Context) (ours, others []leaver, err error
 // errNoWay says that nobody knows how to reach a host.
 var errNoWay = errors.New("nobody knows how to reach it")
 
+// stillOursScript wants the mark $1 to say $2, and the authority $3 of the node's cluster,
+// where there is one, to be $4, where that is known.
+const stillOursScript = `[ "$(cat "$1" 2>/dev/null)" = "$2" ]
+[ -z "$4" ] || [ ! -e "$3" ] || [ "$(cat "$3")" = "$4" ]`
+
 // stillOurs tells whether a host that left earlier has the mark of this cluster. One that
-// was reset by hand has none, and its address may be another machine's by now.
+// was reset by hand has none, and its address may be another machine's by now. It may be
+// a node of another cluster of the same name, which has another authority.
 func (c *Cluster) stillOurs(ctx context.Context, l leaver) (bool, error) {
 	if c.Site.Host(l.name) != nil || hostAt(c.Site, l.address) != nil {
 		return false, nil // it, or another one in its place, is in the site
@@ -159,9 +191,13 @@ func (c *Cluster) stillOurs(ctx context.Context, l leaver) (bool, error) {
 	if l.host == nil {
 		return false, errNoWay
 	}
+	ca, err := c.keeper().ReadFile(ctx, kubeCAPath)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, owedAnswer)
 	defer cancel()
-	return l.host.Holds(ctx, `[ "$(cat "$1" 2>/dev/null)" = "$2" ]`, claimPath, c.Site.Name)
+	return l.host.Holds(ctx, stillOursScript, claimPath, c.Site.Name, kubeCAPath, strings.TrimSpace(string(ca)))
 }
 
 // resetOwed resets the owed hosts that answer, and forgets those that are not the

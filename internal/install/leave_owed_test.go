@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,6 +107,20 @@ hosts:
 			t.Errorf("marked %q: %v, %d resets, written down %v", mark, did, *w.resets, owed())
 		}
 	}
+	// Neither is a node of another cluster that is called the same.
+	write(hosts["a"], kubeCAPath, "this one's\n")
+	write(hosts["a"], owedPath("w1"), last)
+	write(w.rooted, claimPath, "site\n")
+	write(w.rooted, kubeCAPath, "the other's\n")
+	if run(); *w.resets != 1 || owed() {
+		t.Errorf("in another cluster of the name: %d resets, written down %v", *w.resets, owed())
+	}
+	write(hosts["a"], owedPath("w1"), last)
+	write(w.rooted, kubeCAPath, "this one's\n")
+	if run(); *w.resets != 2 || owed() {
+		t.Errorf("in this cluster still: %d resets, written down %v", *w.resets, owed())
+	}
+	*w.resets = 1
 	// Neither is a host that has its address in the site.
 	write(hosts["a"], owedPath("w1"), last)
 	write(w.rooted, claimPath, "site\n")
@@ -163,5 +179,60 @@ func TestLostNodesLeaveBeforeTheUpgrade(t *testing.T) {
 	upgrade := plan.Steps[at("upgrade")]
 	if at("leave-lost") < 0 || !slices.Contains(upgrade.After, "leave-lost") || at("leave") < at("control-plane-join") {
 		t.Errorf("the upgrade comes after %v", upgrade.After)
+	}
+}
+
+// TestFormerMachineOfTheInstaller: the host that the installer ran on left, and the machine
+// that it runs on now, a control plane that stays or a notebook, was reset in its place.
+func TestFormerMachineOfTheInstaller(t *testing.T) {
+	const last = `apiVersion: naru/v1
+kind: Site
+name: site
+domain: site.test
+hosts:
+  - {name: gone, address: 192.0.2.9, local: true, roles: [control-plane]}
+  - {name: a, address: 10.0.0.1, roles: [control-plane]}
+`
+	c, hosts := planes(t, "a")
+	c.Hosts[0].Runner = noKube{hosts["a"]}
+	ok(t, os.MkdirAll(filepath.Join(hosts["a"].dir, bootstrap.StateDir), 0o755))
+	ok(t, os.WriteFile(filepath.Join(hosts["a"].dir, sitePath), []byte(last), 0o600))
+	here := former{rooted: rooted{dir: t.TempDir()}, gone: new(bool), resets: new(int)}
+	here.put(t, claimPath)
+	ok(t, os.WriteFile(filepath.Join(here.dir, claimPath), []byte("site\n"), 0o600))
+	c.newRunner = func(*manifest.Site, *manifest.SiteHost) (bootstrap.Runner, error) { return here, nil }
+	if was, _, err := c.lastKeeper(t.Context()); was != nil || err != nil {
+		t.Errorf("this machine is taken for the former first control plane: %v", err)
+	}
+	for range 2 { // runs
+		c.resets = nil
+		for _, task := range leavePhase().Tasks(c) {
+			if done, err := task.Done(t.Context()); err != nil {
+				t.Fatal(err)
+			} else if !done {
+				ok(t, task.Do(t.Context()))
+			}
+		}
+		ok(t, os.WriteFile(filepath.Join(hosts["a"].dir, sitePath), []byte(strings.ReplaceAll(last, "  - {name: gone, address: 192.0.2.9, local: true, roles: [control-plane]}\n", "")), 0o600))
+	}
+	if *here.resets != 0 {
+		t.Errorf("this machine was reset %d times", *here.resets)
+	}
+	if _, err := os.Stat(filepath.Join(hosts["a"].dir, owedPath("gone"))); err != nil {
+		t.Errorf("that it was not reset is not written down: %v", err)
+	}
+}
+
+func TestThisMachine(t *testing.T) {
+	for _, other := range []string{"192.0.2.9", "127.0.0.1", "::1", "", "x"} {
+		if thisMachine(other) {
+			t.Errorf("%q is taken for this machine", other)
+		}
+	}
+	for _, a := range must(net.InterfaceAddrs())(t) {
+		p := must(netip.ParsePrefix(a.String()))(t)
+		if own := p.Addr(); thisMachine(own.String()) == own.IsLoopback() {
+			t.Errorf("%s: %v", own, !own.IsLoopback())
+		}
 	}
 }

@@ -25,8 +25,8 @@ func formerHarbor(ctx context.Context, h *bootstrap.Host, wanted []bootstrap.Fil
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(strings.Fields(out), func(path string) bool {
-		return slices.ContainsFunc(wanted, func(f bootstrap.File) bool { return f.Path == path })
+	return slices.DeleteFunc(strings.Split(out, "\n"), func(path string) bool {
+		return path == "" || slices.ContainsFunc(wanted, func(f bootstrap.File) bool { return f.Path == path })
 	}), nil
 }
 

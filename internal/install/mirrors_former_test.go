@@ -16,6 +16,7 @@ import (
 	"naru/internal/phase"
 	"naru/internal/sitepki"
 	"naru/manifest"
+	"naru/pkg/bootstrap/certsd"
 	"naru/pkg/harbor"
 )
 
@@ -44,10 +45,14 @@ func TestForgetHarbor(t *testing.T) {
 	must(c.Hosts[0].Ensure(t.Context(), files))(t)
 	const theirs = "/etc/containerd/certs.d/registry.corp.test/hosts.toml"
 	hosts["a"].put(t, theirs)
+	// A copy has the login in it as well: it goes, and not the folder that its name begins with.
+	const spaced = "/etc/containerd/certs.d/_default copy/hosts.toml"
+	hosts["a"].put(t, spaced)
+	ok(t, os.WriteFile(filepath.Join(hosts["a"].dir, spaced), []byte(certsd.Mark+"\n"), 0o600))
 
 	task := c.depotMirrorTask(c.Hosts[0])
 	ok(t, task.Do(t.Context()))
-	if done := must(task.Done(t.Context()))(t); !done || len(etcOf(t, hosts["a"])) != 6 {
+	if done := must(task.Done(t.Context()))(t); !done || len(etcOf(t, hosts["a"])) != 7 {
 		t.Fatalf("with a Harbor: %v, %q", done, etcOf(t, hosts["a"]))
 	}
 	c.Site.Harbor.Mode = manifest.HarborNone

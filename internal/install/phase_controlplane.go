@@ -279,9 +279,12 @@ func (c *Cluster) joinHost(ctx context.Context, h *bootstrap.Host) error {
 	return c.kubeadm(ctx, h, input, "join")
 }
 
+// kubeCAPath is the authority of the cluster that a node belongs to.
+const kubeCAPath = "/etc/kubernetes/pki/ca.crt"
+
 // caHash pins the cluster's authority for those who join.
 func (c *Cluster) caHash(ctx context.Context) (string, error) {
-	data, err := c.keeper().ReadFile(ctx, "/etc/kubernetes/pki/ca.crt")
+	data, err := c.keeper().ReadFile(ctx, kubeCAPath)
 	if err != nil {
 		return "", err
 	}

@@ -235,10 +235,6 @@ func (c *Cluster) takeOut(ctx context.Context, l leaver) error {
 	if err := c.remove(ctx, l); err != nil {
 		return err
 	}
-	if l.host == nil {
-		c.Progress.Note(fmt.Sprintf("warning: %s: nobody knows how to reach it: it was not reset", l.name))
-		return nil
-	}
 	return c.resetLeaver(ctx, l)
 }
 
