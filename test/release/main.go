@@ -1,6 +1,6 @@
 // Command release builds a whole release from a simulated internet that is filled from
-// the facts (package test/internet), verifies the bundle, and moves a tag behind the
-// lock's back. It ends with a summary; its exit code is 1 when anything is not as it
+// the facts (package test/internet), scanned under a policy that accepts nothing
+// unscanned, verifies the bundle, and moves a tag behind the lock's back. It ends with a summary; its exit code is 1 when anything is not as it
 // should be.
 //
 //	release -bin bin -release 2025.1 -profile full
@@ -24,6 +24,8 @@ import (
 
 	"naru/manifest"
 	"naru/test/internet"
+	"naru/test/lab/layout"
+	"naru/test/lab/trivydb"
 	"naru/test/lab/upstream"
 )
 
@@ -32,7 +34,7 @@ func main() {
 	flag.StringVar(&r.bin, "bin", "bin", "folder of bundle")
 	flag.StringVar(&r.release, "release", "2025.1", "embedded release to build")
 	flag.StringVar(&r.profile, "profile", "minimal", "profile of it")
-	flag.StringVar(&r.flags, "flags", "--no-scan --no-installer", "further flags of every build")
+	flag.StringVar(&r.flags, "flags", "--no-installer", "further flags of every build; with --no-scan nothing is scanned")
 	flag.Parse()
 	if err := r.main(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -45,6 +47,8 @@ type run struct {
 	bin, release, profile string
 	// flags are further ones of every build.
 	flags string
+	// scans are the flags of a build that scans.
+	scans []string
 	dir   string
 	net   *internet.Internet
 	up    *upstream.Upstream
@@ -81,7 +85,37 @@ func (r *run) main(ctx context.Context) (err error) {
 	if _, err := r.bundle(ctx, "keygen", "--out-prefix", filepath.Join(r.dir, "cosign")); err != nil {
 		return err
 	}
+	if err := r.prepareScan(); err != nil {
+		return err
+	}
 	return errors.Join(r.build(ctx), r.moved(ctx))
+}
+
+// prepareScan writes a small database of advisories and a policy that lets every finding
+// pass and nothing that could not be scanned.
+func (r *run) prepareScan() error {
+	if slices.Contains(strings.Fields(r.flags), "--no-scan") {
+		return nil
+	}
+	unpacked, packed, policy := filepath.Join(r.dir, "db"), filepath.Join(r.dir, "db-layout"), filepath.Join(r.dir, "policy.yaml")
+	if err := trivydb.Build(unpacked, trivydb.Default(), trivydb.Date()); err != nil {
+		return err
+	}
+	w, err := layout.NewWriter(packed)
+	if err != nil {
+		return err
+	}
+	if err := trivydb.Add(w, trivydb.Ref, unpacked); err != nil {
+		return err
+	}
+	if _, err := w.Close(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(policy, []byte("apiVersion: naru/v1\nkind: ScanPolicy\ntitle: all of it was scanned\nunscanned: fail\n"), 0o600); err != nil {
+		return err
+	}
+	r.scans = []string{"--db", packed, "--java-db", "none", "--policy", policy}
+	return nil
 }
 
 // releaseHosts are the hosts that the release itself names.
@@ -128,6 +162,7 @@ func (r *run) args(command, cache string, more ...string) []string {
 	}
 	if command == "build" {
 		args = append(args, strings.Fields(r.flags)...)
+		args = append(args, r.scans...)
 	}
 	return append(args, more...)
 }
@@ -148,12 +183,13 @@ func (r *run) build(ctx context.Context) error {
 	var res struct {
 		Images, Files, Charts, Packages, Blobs int
 		Bytes                                  int64
+		Scan                                   string
 	}
 	if err := json.Unmarshal(stdout, &res); err != nil {
 		return err
 	}
-	fmt.Printf("build: release %s, profile %s: %d images, %d files, %d charts, %d packages, %d blobs, %d bytes, in %.0f s\n", r.release, r.profile,
-		res.Images, res.Files, res.Charts, res.Packages, res.Blobs, res.Bytes, time.Since(start).Seconds())
+	fmt.Printf("build: release %s, profile %s: %d images, %d files, %d charts, %d packages, %d blobs, %d bytes, scan %s, in %.0f s\n", r.release, r.profile,
+		res.Images, res.Files, res.Charts, res.Packages, res.Blobs, res.Bytes, res.Scan, time.Since(start).Seconds())
 	start = time.Now()
 	if _, err := r.bundle(ctx, "verify", out, "--key", filepath.Join(r.dir, "cosign.pub")); err != nil {
 		return err
