@@ -6,11 +6,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"naru/manifest"
 )
@@ -46,7 +49,8 @@ func descriptorOf(mediaType string, data []byte) ocispec.Descriptor {
 
 // join compares the signatures of a with those that the registry has as got under the
 // same tag. One of theirs need not stay that ours has as well, or that the same key made
-// over the same payload. What is no signature there does not stay either.
+// over the same payload. What is no signature there, or has lost what it signs, does not
+// stay either: no registry would take a list with it.
 func (r *run) join(ctx context.Context, a *Artifact, got digest.Digest) (*joint, error) {
 	data, err := r.plan.source.readManifest(ctx, a.Descriptor)
 	if err != nil {
@@ -56,33 +60,24 @@ func (r *run) join(ctx context.Context, a *Artifact, got digest.Digest) (*joint,
 	if err := json.Unmarshal(data, &ours); err != nil {
 		return nil, &Error{Op: "parsing manifest", Digest: a.Descriptor.Digest, Side: SideSource, Err: err}
 	}
+	j := &joint{got: got, ours: ours.Layers}
 	data, err = r.endpoint.fetchManifest(ctx, a.Repository, got)
+	if status(err) == http.StatusNotFound && hasCode(err, errcode.ErrorCodeManifestUnknown) {
+		return j, nil // the registry has lost it below its tag
+	}
 	if err != nil {
 		return nil, err
 	}
-	j := &joint{got: got, ours: ours.Layers}
 	if json.Unmarshal(data, &theirs) != nil {
 		return j, nil
 	}
-	j.held = len(ours.Layers) > 0 && !slices.ContainsFunc(ours.Layers, func(l ocispec.Descriptor) bool { return !hasSignature(theirs.Layers, l) })
+	j.held = len(ours.Layers) > 0 && !slices.ContainsFunc(ours.Layers, func(l ocispec.Descriptor) bool { return !hasLayer(theirs.Layers, l) })
 	if j.held {
 		return j, nil
 	}
-	var stay []ocispec.Descriptor
-	for _, l := range theirs.Layers {
-		if l.Annotations[annotationSignature] == "" {
-			continue
-		}
-		superseded, err := r.superseded(ctx, ours.Layers, l)
-		if err != nil {
-			return nil, err
-		}
-		if !superseded {
-			stay = append(stay, l)
-		}
-	}
-	if len(stay) == 0 {
-		return j, nil
+	stay, err := r.staying(ctx, a, ours.Layers, theirs.Layers)
+	if err != nil || len(stay) == 0 {
+		return j, err
 	}
 	if err := j.over(append(stay, ours.Layers...)); err != nil {
 		return nil, err
@@ -91,6 +86,31 @@ func (r *run) join(ctx context.Context, a *Artifact, got digest.Digest) (*joint,
 		j.data, j.config = nil, nil
 	}
 	return j, nil
+}
+
+// staying are those of theirs that stay beside ours.
+func (r *run) staying(ctx context.Context, a *Artifact, ours, theirs []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	var stay []ocispec.Descriptor
+	for _, l := range theirs {
+		if l.Annotations[annotationSignature] == "" || l.Digest.Validate() != nil {
+			continue
+		}
+		superseded, err := r.superseded(ctx, ours, l)
+		if err != nil {
+			return nil, err
+		}
+		if superseded {
+			continue
+		}
+		held, err := r.endpoint.headBlob(ctx, a.Repository, l.Digest)
+		if err != nil {
+			return nil, err
+		}
+		if held || slices.ContainsFunc(ours, func(o ocispec.Descriptor) bool { return o.Digest == l.Digest }) {
+			stay = append(stay, l)
+		}
+	}
+	return stay, nil
 }
 
 // over makes the manifest over layers, in the form that cosign gives it.
@@ -142,6 +162,14 @@ func (r *run) superseded(ctx context.Context, ours []ocispec.Descriptor, theirs 
 func hasSignature(list []ocispec.Descriptor, layer ocispec.Descriptor) bool {
 	return slices.ContainsFunc(list, func(l ocispec.Descriptor) bool {
 		return l.Digest == layer.Digest && l.Annotations[annotationSignature] == layer.Annotations[annotationSignature]
+	})
+}
+
+// hasLayer tells whether list has layer with all that its annotations say: a signature
+// without its certificate is not the one of the bundle.
+func hasLayer(list []ocispec.Descriptor, layer ocispec.Descriptor) bool {
+	return slices.ContainsFunc(list, func(l ocispec.Descriptor) bool {
+		return l.Digest == layer.Digest && l.Size == layer.Size && l.MediaType == layer.MediaType && maps.Equal(l.Annotations, layer.Annotations)
 	})
 }
 

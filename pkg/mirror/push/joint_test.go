@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,6 +18,11 @@ import (
 // signedBy is a bundle of one image with signatures under cosign's tag; a signature says
 // who made it before its first dot.
 func signedBy(t *testing.T, signatures ...string) (*bundle, string) {
+	return signatureList(t, "payload of ", nil, signatures...)
+}
+
+// signatureList is signedBy with the beginning of payloads and more annotations for signatures.
+func signatureList(t *testing.T, payload string, annotations map[string]string, signatures ...string) (*bundle, string) {
 	b := newBundle(t)
 	image := b.image("amd64", random(100, 1))
 	b.add("quay.io/a/app:1", image, "")
@@ -23,8 +30,9 @@ func signedBy(t *testing.T, signatures ...string) (*bundle, string) {
 	m.SchemaVersion = 2
 	m.Config = b.json(ocispec.MediaTypeImageConfig, map[string]any{"of": signatures})
 	for _, s := range signatures {
-		l := b.blob("application/vnd.dev.cosign.simplesigning.v1+json", []byte("payload of "+image.Digest.String()))
+		l := b.blob("application/vnd.dev.cosign.simplesigning.v1+json", []byte(payload+image.Digest.String()))
 		l.Annotations = map[string]string{annotationSignature: base64.StdEncoding.EncodeToString([]byte(s))}
+		maps.Copy(l.Annotations, annotations)
 		m.Layers = append(m.Layers, l)
 	}
 	tag := strings.Replace(image.Digest.String(), ":", "-", 1) + ".sig"
@@ -150,5 +158,64 @@ func TestLostSignatureIsFound(t *testing.T) {
 	}
 	if len(report.Findings) != 1 || report.Findings[0].Kind != FindingBlob {
 		t.Errorf("findings %+v", report.Findings)
+	}
+}
+
+// TestBrokenListOfOthers: a list of others of which the registry has lost a payload, or
+// all but its tag, does not keep the bundle's signatures out.
+func TestBrokenListOfOthers(t *testing.T) {
+	l := newLab(t, distribution(t))
+	stranger, tag := signatureList(t, "of its own ", nil, "stranger.1")
+	push(t, plan(t, l.target(), Options{}, stranger))
+	var theirs ocispec.Manifest
+	list := l.manifestBytes("quay.io/a/app", tag)
+	if err := json.Unmarshal(list, &theirs); err != nil {
+		t.Fatal(err)
+	}
+	payload := theirs.Layers[0].Digest.String()
+	ours, _ := signedBy(t, "new.1")
+	p := plan(t, l.target(), Options{}, ours)
+	l.fail(1<<30, method(http.MethodHead, payload), answerWith(http.StatusNotFound, "BLOB_UNKNOWN"))
+	l.fail(1<<30, func(r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/manifests/"+tag) {
+			return false
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return err == nil && bytes.Contains(body, []byte(payload))
+	}, answerWith(http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN"))
+	push(t, p)
+	if got := l.signaturesUnder(tag); !slices.Equal(got, []string{"new.1"}) {
+		t.Errorf("signatures %v", got)
+	}
+
+	l.heal()
+	push(t, plan(t, l.target(), Options{}, stranger))
+	third, _ := signedBy(t, "other.1")
+	l.fail(1<<30, method(http.MethodGet, "/manifests/"+digest.FromBytes(l.manifestBytes("quay.io/a/app", tag)).String()), answerWith(http.StatusNotFound, "MANIFEST_UNKNOWN"))
+	push(t, plan(t, l.target(), Options{}, third))
+	if got := l.signaturesUnder(tag); !slices.Equal(got, []string{"other.1"}) {
+		t.Errorf("signatures %v", got)
+	}
+}
+
+// TestSignatureWithoutItsCertificate: a signature counts as there with all that belongs
+// to it, and is put right where it is not.
+func TestSignatureWithoutItsCertificate(t *testing.T) {
+	const certificate = "dev.sigstore.cosign/certificate"
+	l := newLab(t, distribution(t))
+	bare, tag := signedBy(t, "upstream.1", "stranger.1")
+	push(t, plan(t, l.target(), Options{}, bare))
+	whole, _ := signatureList(t, "payload of ", map[string]string{certificate: "the certificate"}, "upstream.1")
+	p := plan(t, l.target(), Options{}, whole)
+	if report, err := p.Check(t.Context()); err != nil || !slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Kind == FindingTag }) {
+		t.Errorf("report %+v, %v", report, err)
+	}
+	push(t, p)
+	if got := l.signaturesUnder(tag); !slices.Equal(got, []string{"stranger.1", "upstream.1"}) {
+		t.Errorf("signatures %v", got)
+	}
+	if data := l.manifestBytes("quay.io/a/app", tag); !bytes.Contains(data, []byte("the certificate")) {
+		t.Errorf("under the tag: %s", data)
 	}
 }
