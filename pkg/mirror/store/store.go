@@ -269,6 +269,14 @@ func checkDigest(d digest.Digest) error {
 // OpenBlob opens the blob d; the error wraps fs.ErrNotExist where the store has
 // none. Reading obeys ctx. The content is not hashed on the way: see [Store.Fresh].
 func (s *Store) OpenBlob(ctx context.Context, d digest.Digest) (io.ReadSeekCloser, error) {
+	b, err := s.openBlob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *Store) openBlob(ctx context.Context, d digest.Digest) (*blobFile, error) {
 	if err := checkDigest(d); err != nil {
 		return nil, fmt.Errorf("opening a blob: %w", err)
 	}
@@ -276,13 +284,18 @@ func (s *Store) OpenBlob(ctx context.Context, d digest.Digest) (io.ReadSeekClose
 	if err != nil {
 		return nil, fmt.Errorf("opening blob %s: %w", d, err)
 	}
-	return &blobFile{ctx: ctx, f: f}, nil
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening blob %s: %w", d, err), f.Close())
+	}
+	return &blobFile{ctx: ctx, f: f, info: info}, nil
 }
 
 // blobFile reads a blob for as long as the context it was opened with lasts.
 type blobFile struct {
-	ctx context.Context
-	f   *os.File
+	ctx  context.Context
+	f    *os.File
+	info fs.FileInfo // as it was opened
 }
 
 func (b *blobFile) Read(p []byte) (int, error) {

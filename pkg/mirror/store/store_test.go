@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -148,6 +150,46 @@ func TestDamageIsDropped(t *testing.T) {
 			}
 			if _, known := s.Encoded(d); known || s.Has(d, -1) || s.Fresh(d) {
 				t.Error("still there")
+			}
+		})
+	}
+}
+
+// replacing is a context whose first look at it does something.
+type replacing struct {
+	context.Context
+	once sync.Once
+	do   func()
+}
+
+func (r *replacing) Err() error {
+	r.once.Do(r.do)
+	return r.Context.Err()
+}
+
+// TestDamageThatWasMended holds that who reads a damaged blob does not drop what another
+// process, which found the same, has fetched in its place meanwhile.
+func TestDamageThatWasMended(t *testing.T) {
+	for name, look := range map[string]func(context.Context, *store.Store, digest.Digest) error{
+		"read":   func(ctx context.Context, s *store.Store, d digest.Digest) error { _, err := s.Read(ctx, d, 100); return err },
+		"verify": func(ctx context.Context, s *store.Store, d digest.Digest) error { return s.Verify(ctx, d) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, build := open(t, dir), open(t, dir)
+			d := digest.FromString("data")
+			write(t, blobPath(s, d), []byte("dato"))
+			ctx := &replacing{Context: t.Context(), do: func() {
+				if _, err := build.PutBytes(t.Context(), []byte("data")); err != nil {
+					t.Error(err)
+				}
+			}}
+			var got *store.MismatchError
+			if err := look(ctx, s, d); !errors.As(err, &got) {
+				t.Fatalf("got %v", err)
+			}
+			if data, err := build.Read(t.Context(), d, 100); err != nil || string(data) != "data" {
+				t.Errorf("what the build fetched: %q, %v", data, err)
 			}
 		})
 	}

@@ -49,7 +49,7 @@ func (s *Store) holds(d digest.Digest, data []byte) bool {
 // none and ErrTooLarge where it has more than limit bytes; a *MismatchError says
 // that it is damaged, and it is dropped.
 func (s *Store) Read(ctx context.Context, d digest.Digest, limit int64) ([]byte, error) {
-	r, err := s.OpenBlob(ctx, d)
+	r, err := s.openBlob(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (s *Store) Read(ctx context.Context, d digest.Digest, limit int64) ([]byte,
 		return nil, fmt.Errorf("reading blob %s of more than %d bytes: %w", d, limit, ErrTooLarge)
 	}
 	if got := digest.SHA256.FromBytes(data); got != d {
-		return nil, s.drop(d, got)
+		return nil, s.drop(d, got, r.info)
 	}
 	s.setFresh(d, true)
 	return data, nil
@@ -71,7 +71,7 @@ func (s *Store) Read(ctx context.Context, d digest.Digest, limit int64) ([]byte,
 // where the store has none; a *MismatchError says that it is damaged, and it is
 // dropped.
 func (s *Store) Verify(ctx context.Context, d digest.Digest) error {
-	r, err := s.OpenBlob(ctx, d)
+	r, err := s.openBlob(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -81,16 +81,21 @@ func (s *Store) Verify(ctx context.Context, d digest.Digest) error {
 		return fmt.Errorf("verifying blob %s: %w", d, err)
 	}
 	if got := digest.NewDigest(digest.SHA256, h); got != d {
-		return s.drop(d, got)
+		return s.drop(d, got, r.info)
 	}
 	s.setFresh(d, true)
 	return nil
 }
 
-// drop removes the damaged blob d and its packed form.
-func (s *Store) drop(d, got digest.Digest) error {
-	s.setFresh(d, false)
+// drop removes the damaged blob d, which was read from the file seen, and its packed
+// form. Another file that has its place by now is what somebody else, who found the same,
+// fetched instead, and stays.
+func (s *Store) drop(d, got digest.Digest, seen fs.FileInfo) error {
 	err := error(&MismatchError{Source: s.blobPath(d), Want: d, Got: got, WantSize: -1, GotSize: -1})
+	if now, statErr := os.Lstat(s.blobPath(d)); statErr == nil && !os.SameFile(seen, now) {
+		return err
+	}
+	s.setFresh(d, false)
 	for _, path := range []string{s.encodedPath(d, zstSuffix), s.encodedPath(d, rawSuffix), s.blobPath(d)} {
 		if rmErr := os.Remove(path); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
 			err = errors.Join(err, rmErr)
