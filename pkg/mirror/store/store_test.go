@@ -171,7 +171,10 @@ func (r *replacing) Err() error {
 // process, which found the same, has fetched in its place meanwhile.
 func TestDamageThatWasMended(t *testing.T) {
 	for name, look := range map[string]func(context.Context, *store.Store, digest.Digest) error{
-		"read":   func(ctx context.Context, s *store.Store, d digest.Digest) error { _, err := s.Read(ctx, d, 100); return err },
+		"read": func(ctx context.Context, s *store.Store, d digest.Digest) error {
+			_, err := s.Read(ctx, d, 100)
+			return err
+		},
 		"verify": func(ctx context.Context, s *store.Store, d digest.Digest) error { return s.Verify(ctx, d) },
 	} {
 		t.Run(name, func(t *testing.T) {
