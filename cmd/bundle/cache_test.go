@@ -103,7 +103,7 @@ func TestCachePruneByAge(t *testing.T) {
 		t.Fatal(o.stderr)
 	}
 	did := w.prune("--older-than", "30d")
-	if did.Removed.Pins.Files != 1 || did.Kept.Pins.Files != 1 || did.Removed.Signatures.Files == 0 {
+	if did.Removed.Pins.Files != 1 || did.Kept.Pins.Files != 1 || did.Removed.Signatures.Files == 0 || did.Kept.Signatures.Files == 0 {
 		t.Errorf("beside the store: removed %+v, kept %+v", did.Removed, did.Kept)
 	}
 	w.onlyNewer()
@@ -111,6 +111,7 @@ func TestCachePruneByAge(t *testing.T) {
 
 func TestCachePruneAll(t *testing.T) {
 	w := newCacheWorld(t)
+	expect(t, bundle(t, "cache", "prune", "--cache", w.cache(), "--all=false"), cli.ExitUsage, "nothing says what stays")
 	if did := w.prune("--all"); did.Kept.Bytes() != 0 || did.Freed == 0 {
 		t.Errorf("prune --all: %+v", did)
 	}

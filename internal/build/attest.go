@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -192,6 +193,8 @@ func (r *run) recallSignatures(key verify.Key, messages []*message) bool {
 			continue
 		}
 		m.signature = data
+		now := time.Now()
+		_ = os.Chtimes(r.signaturePath(key, m), now, now) // a use, for who prunes the cache by age; pruned, it is made anew
 	}
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -105,6 +106,8 @@ func (c *Carrier) verifyOnce(ctx context.Context, resolver Resolver, req Request
 	}
 	path := filepath.Join(c.store.Dir(), "verified", digest.FromBytes(note).Encoded()+".json")
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, note) {
+		now := time.Now()
+		_ = os.Chtimes(path, now, now) // a use, for who prunes the cache by age; pruned, it is made anew
 		return nil
 	}
 	if err := resolver.Verify(ctx, c, req, locked); err != nil {
