@@ -36,8 +36,9 @@ or used in a given time, or both; --all keeps nothing. Of the scanner's database
 stay that a reference named last, unless that was longer ago.
 
 prune needs the cache for itself: while a build or a scan uses it nothing is removed and
-the exit code is 23. No bundle is touched, and what is removed and wanted again is
-fetched again.`,
+the exit code is 23. A manifest that is to stay and is damaged is removed alone, with exit
+code 5: what belongs to it is known again after the next build. No bundle is touched, and
+what is removed and wanted again is fetched again.`,
 		Example: `  bundle cache prune --older-than 90d --dry-run
   bundle cache prune --keep-lock bundles/2025.2/lock.yaml --keep-lock bundles/2025.1
   bundle cache prune --all`,
@@ -65,6 +66,9 @@ func runCachePrune(ctx context.Context, o cachePruneOptions, stdout io.Writer) e
 	dir, err := cacheDir(o.dir)
 	if err != nil {
 		return err
+	}
+	if !o.all && len(o.locks) == 0 && o.older.Duration == 0 {
+		return cli.Usagef("nothing says what stays: give --keep-lock or --older-than, or --all")
 	}
 	opts := cache.PruneOptions{Dir: dir, OlderThan: o.older.Duration, Now: time.Now(), All: o.all}
 	for _, path := range o.locks {

@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -114,5 +115,27 @@ func TestPruneArchives(t *testing.T) {
 	ok(t, err)
 	if did.Kept.Blobs.Files != 1 || did.Removed.Blobs.Files != 1 {
 		t.Errorf("with all members: %+v", did)
+	}
+}
+
+// TestPruneStopsAtDamage holds that a damaged manifest of a lock that is to stay does not
+// cost what it consists of.
+func TestPruneStopsAtDamage(t *testing.T) {
+	dir := t.TempDir()
+	d := database(t, dir, "an image's")
+	path := filepath.Join(dir, "blobs", "sha256", d.Encoded())
+	data, err := os.ReadFile(path)
+	ok(t, err)
+	data[len(data)/2] ^= 1
+	ok(t, os.WriteFile(path, data, 0o600))
+	lock := manifest.NewLock("lab")
+	lock.Images = []manifest.LockedImage{{Digest: d}}
+	_, err = cache.Prune(t.Context(), cache.PruneOptions{Dir: dir, Locks: []*manifest.Lock{lock}, Now: time.Now()}, false)
+	var damaged *cache.DamagedError
+	if !errors.As(err, &damaged) || damaged.Damaged[0] != d {
+		t.Errorf("got %v", err)
+	}
+	if layer := digest.FromString("layer of an image's"); !there(filepath.Join(dir, "blobs", "sha256", layer.Encoded())) {
+		t.Error("the layer is gone")
 	}
 }

@@ -45,6 +45,8 @@ type PruneResult struct {
 // Prune removes from a cache what opts do not keep. It has the cache for itself: while
 // a build or a scan uses it the error wraps store.ErrBusy and nothing is removed, and a
 // build that begins meanwhile ends with that error. Interrupted, it can be run again.
+// A manifest that is to stay and is damaged is a *DamagedError, with nothing else removed:
+// what it consists of is not known until a build has fetched it again.
 // A dry run only looks, beside whatever builds there are.
 func Prune(ctx context.Context, opts PruneOptions, dryRun bool) (_ *PruneResult, err error) {
 	plan, err := planPrune(ctx, opts, !dryRun)
@@ -148,6 +150,9 @@ func (p *plan) reach(ctx context.Context, since time.Time) error {
 		roots = append(roots, databases...)
 	}
 	reached, err := mirror.Reach(ctx, p.st, roots)
+	if damaged := (*store.MismatchError)(nil); errors.As(err, &damaged) {
+		return &DamagedError{Damaged: []digest.Digest{damaged.Want}}
+	}
 	p.reached = reached
 	return err
 }
@@ -209,6 +214,9 @@ func (p *plan) sort(ctx context.Context, r rule) error {
 			return nil
 		}
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // builds may be at work
+		}
 		if err != nil {
 			return err
 		}

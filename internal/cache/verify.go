@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -71,13 +72,13 @@ func Verify(ctx context.Context, opts VerifyOptions) (_ *Verified, err error) {
 	group.SetLimit(max(opts.Jobs, 1))
 	for _, d := range blobs {
 		group.Go(func() error {
-			size, there := st.Size(d)
+			size, _ := st.Size(d)
 			err := st.Verify(gctx, d)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // a build has dropped it
+			}
 			damaged := (*store.MismatchError)(nil)
 			if err != nil && !errors.As(err, &damaged) {
-				if !there {
-					return nil // a build has dropped it
-				}
 				return err
 			}
 			mu.Lock()

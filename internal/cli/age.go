@@ -32,7 +32,7 @@ func (f *AgeFlag) Set(s string) error {
 		if !ok {
 			continue
 		}
-		if n, err := strconv.Atoi(digits); err == nil && n > 0 && n*days > 0 && n <= longest {
+		if n, err := strconv.Atoi(digits); err == nil && n > 0 && n <= longest/days {
 			f.Duration = time.Duration(n*days) * 24 * time.Hour
 			return nil
 		}

@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -12,7 +14,8 @@ import (
 
 // Reach is everything that roots consist of as far as st holds it, roots included: of
 // an index its manifests, of a manifest its config and layers. Whether a root is a
-// manifest is found out by looking at it; what is none consists of itself.
+// manifest is found out by looking at it; what is none consists of itself. One that is
+// damaged is a *MismatchError, and is dropped.
 func Reach(ctx context.Context, st *store.Store, roots []digest.Digest) (map[digest.Digest]bool, error) {
 	r := reacher{st: st, looked: map[digest.Digest]bool{}, found: map[digest.Digest]bool{}}
 	for _, d := range roots {
@@ -38,7 +41,7 @@ func (r *reacher) look(ctx context.Context, d digest.Digest) error {
 		return nil
 	}
 	data, err := r.st.Read(ctx, d, maxManifest)
-	if isAbsent(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
