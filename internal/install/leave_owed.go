@@ -70,7 +70,8 @@ func (c *Cluster) wasReset(name string) bool {
 }
 
 // resetLeaver takes naru off a host that is out of the cluster. A host that cannot be
-// reset is written down and warned of: the cluster goes on without it.
+// reset is written down and warned of: the cluster goes on without it. One that is not the
+// cluster's any more, as it was reset by hand and maybe put into another, is left as it is.
 func (c *Cluster) resetLeaver(ctx context.Context, l leaver) error {
 	c.mu.Lock()
 	if c.resets == nil {
@@ -82,15 +83,19 @@ func (c *Cluster) resetLeaver(ctx context.Context, l leaver) error {
 	if err := c.writeOwed(ctx, l); err != nil {
 		return err
 	}
-	if l.host == nil {
-		c.Progress.Note(fmt.Sprintf("warning: %s: %v: it was not reset", l.name, errNoWay))
-		return nil
-	}
-	c.Progress.Note(l.name + ": reset")
 	rctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	kept, err := l.host.Reset(rctx)
-	c.noteKept(l.name, kept)
+	ours, err := c.stillOurs(rctx, l)
+	if err == nil && !ours {
+		c.Progress.Note(fmt.Sprintf("warning: %s: it has not the mark of this cluster any more, and was left as it is", l.name))
+		return c.dropOwed(ctx, l.name)
+	}
+	if err == nil {
+		c.Progress.Note(l.name + ": reset")
+		var kept []string
+		kept, err = l.host.Reset(rctx)
+		c.noteKept(l.name, kept)
+	}
 	if err != nil {
 		c.Progress.Note(fmt.Sprintf("warning: %s: it was not reset, which each apply tries again: %v", l.name, shortly(err)))
 		return nil
@@ -157,7 +162,9 @@ func (c *Cluster) owedNow(ctx context.Context) (ours, others []leaver, err error
 		return nil, nil, err
 	}
 	for _, l := range list {
-		is, err := c.stillOurs(ctx, l)
+		answer, cancel := context.WithTimeout(ctx, owedAnswer)
+		is, err := c.stillOurs(answer, l)
+		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return nil, nil, context.Cause(ctx)
@@ -181,7 +188,7 @@ var errNoWay = errors.New("nobody knows how to reach it")
 const stillOursScript = `[ "$(cat "$1" 2>/dev/null)" = "$2" ]
 [ -z "$4" ] || [ ! -e "$3" ] || [ "$(cat "$3")" = "$4" ]`
 
-// stillOurs tells whether a host that left earlier has the mark of this cluster. One that
+// stillOurs tells whether a host that left has the mark of this cluster. One that
 // was reset by hand has none, and its address may be another machine's by now. It may be
 // a node of another cluster of the same name, which has another authority.
 func (c *Cluster) stillOurs(ctx context.Context, l leaver) (bool, error) {
@@ -195,8 +202,6 @@ func (c *Cluster) stillOurs(ctx context.Context, l leaver) (bool, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, owedAnswer)
-	defer cancel()
 	return l.host.Holds(ctx, stillOursScript, claimPath, c.Site.Name, kubeCAPath, strings.TrimSpace(string(ca)))
 }
 

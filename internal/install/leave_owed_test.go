@@ -182,6 +182,48 @@ func TestLostNodesLeaveBeforeTheUpgrade(t *testing.T) {
 	}
 }
 
+// TestMovedHostIsLeftAsItIs: a host that was reset by hand and put into another cluster was
+// reset there, when the site file that it was in was applied without it.
+func TestMovedHostIsLeftAsItIs(t *testing.T) {
+	const last = `apiVersion: naru/v1
+kind: Site
+name: site
+domain: site.test
+hosts:
+  - {name: a, address: 10.0.0.1, roles: [control-plane]}
+  - {name: w1, address: 10.0.0.7, roles: [worker]}
+`
+	for name, there := range map[string]struct {
+		mark, authority string
+		resets          int
+	}{
+		"still ours":                     {"site\n", "this one's\n", 1},
+		"not a node yet":                 {"site\n", "", 1},
+		"in another cluster":             {"other\n", "the other's\n", 0},
+		"in another one called the same": {"site\n", "the other's\n", 0},
+		"in none":                        {"", "", 0},
+	} {
+		c, hosts := planes(t, "a")
+		c.Hosts[0].Runner = noKube{hosts["a"]}
+		w := former{rooted: rooted{dir: t.TempDir()}, gone: new(bool), resets: new(int)}
+		c.newRunner = func(*manifest.Site, *manifest.SiteHost) (bootstrap.Runner, error) { return w, nil }
+		for path, text := range map[string]string{
+			filepath.Join(hosts["a"].dir, sitePath): last, filepath.Join(hosts["a"].dir, kubeCAPath): "this one's\n",
+			filepath.Join(w.dir, claimPath): there.mark, filepath.Join(w.dir, kubeCAPath): there.authority,
+		} {
+			if text != "" {
+				ok(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				ok(t, os.WriteFile(path, []byte(text), 0o600))
+			}
+		}
+		ok(t, leavePhase().Tasks(c)[0].Do(t.Context()))
+		_, err := os.Stat(filepath.Join(hosts["a"].dir, owedPath("w1")))
+		if *w.resets != there.resets || !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %d resets, written down: %v", name, *w.resets, err)
+		}
+	}
+}
+
 // TestFormerMachineOfTheInstaller: the host that the installer ran on left, and the machine
 // that it runs on now, a control plane that stays or a notebook, was reset in its place.
 func TestFormerMachineOfTheInstaller(t *testing.T) {
