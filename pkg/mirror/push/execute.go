@@ -85,8 +85,11 @@ func (r *run) listed(ctx context.Context, a *Artifact) (found bool, err error) {
 // push brings one artifact into the registry: blobs, then manifests, children
 // first and the tag last.
 func (r *run) push(ctx context.Context, a *Artifact) error {
-	if j := r.jointOf(a); j != nil && j.data != nil {
-		return r.pushJoint(ctx, a, j)
+	if j := r.jointOf(a); j != nil {
+		done, err := r.pushBeside(ctx, a)
+		if err != nil || done {
+			return err
+		}
 	}
 	missing, err := r.missing(ctx, a)
 	if err != nil {

@@ -210,6 +210,28 @@ func (r *run) joined(ctx context.Context, a *Artifact, got digest.Digest) (bool,
 	return true, nil
 }
 
+// pushBeside pushes a where others stay under its tag, and tells whether it did. The tag
+// is asked for again: a push takes long, and somebody may have signed meanwhile.
+func (r *run) pushBeside(ctx context.Context, a *Artifact) (bool, error) {
+	got, err := r.headManifest(ctx, a.Repository, a.Tag)
+	if err != nil {
+		return false, err
+	}
+	j, err := r.under(ctx, a, got)
+	switch {
+	case err != nil || j == nil:
+		return false, err
+	case j.held:
+		if _, err := r.joined(ctx, a, got); err != nil {
+			return false, err
+		}
+		return true, r.noteSubject(ctx, a, OutcomePresent)
+	case j.data != nil:
+		return true, r.pushJoint(ctx, a, j)
+	}
+	return false, nil
+}
+
 // pushJoint puts the signatures of a under cosign's tag beside those that stay there.
 func (r *run) pushJoint(ctx context.Context, a *Artifact, j *joint) error {
 	config := descriptorOf(ocispec.MediaTypeImageConfig, j.config)

@@ -219,3 +219,24 @@ func TestSignatureWithoutItsCertificate(t *testing.T) {
 		t.Errorf("under the tag: %s", data)
 	}
 }
+
+// TestSignedMeanwhile: who signs between the question and the push is not lost.
+func TestSignedMeanwhile(t *testing.T) {
+	l := newLab(t, distribution(t))
+	first, tag := signedBy(t, "old.1")
+	push(t, plan(t, l.target(), Options{}, first))
+	asked := digest.FromBytes(l.manifestBytes("quay.io/a/app", tag)).String()
+	meanwhile, _ := signedBy(t, "other.1")
+	late := plan(t, l.target(), Options{}, meanwhile)
+	second, _ := signedBy(t, "new.1")
+	l.fail(1, method(http.MethodGet, "/manifests/"+asked), func(http.ResponseWriter, *http.Request) bool {
+		if _, err := late.Execute(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return false
+	})
+	push(t, plan(t, l.target(), Options{}, second))
+	if got := l.signaturesUnder(tag); !slices.Equal(got, []string{"new.1", "old.1", "other.1"}) {
+		t.Errorf("signatures %v", got)
+	}
+}
