@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -167,6 +168,7 @@ func (c *Cluster) owedNow(ctx context.Context) (ours, others []leaver, err error
 		cancel()
 		switch {
 		case ctx.Err() != nil:
+			closeAll(list)
 			return nil, nil, context.Cause(ctx)
 		case err != nil:
 			closeAll([]leaver{l})
@@ -183,11 +185,6 @@ func (c *Cluster) owedNow(ctx context.Context) (ours, others []leaver, err error
 // errNoWay says that nobody knows how to reach a host.
 var errNoWay = errors.New("nobody knows how to reach it")
 
-// stillOursScript wants the mark $1 to say $2, and the authority $3 of the node's cluster,
-// where there is one, to be $4, where that is known.
-const stillOursScript = `[ "$(cat "$1" 2>/dev/null)" = "$2" ]
-[ -z "$4" ] || [ ! -e "$3" ] || [ "$(cat "$3")" = "$4" ]`
-
 // stillOurs tells whether a host that left has the mark of this cluster. One that
 // was reset by hand has none, and its address may be another machine's by now. It may be
 // a node of another cluster of the same name, which has another authority.
@@ -198,11 +195,28 @@ func (c *Cluster) stillOurs(ctx context.Context, l leaver) (bool, error) {
 	if l.host == nil {
 		return false, errNoWay
 	}
-	ca, err := c.keeper().ReadFile(ctx, kubeCAPath)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if marked, err := l.host.Holds(ctx, `[ "$(cat "$1" 2>/dev/null)" = "$2" ]`, claimPath, c.Site.Name); err != nil || !marked {
 		return false, err
 	}
-	return l.host.Holds(ctx, stillOursScript, claimPath, c.Site.Name, kubeCAPath, strings.TrimSpace(string(ca)))
+	there, err := kubeCA(ctx, l.host)
+	if err != nil {
+		return false, err
+	}
+	here, err := kubeCA(ctx, c.keeper())
+	return there == "" || here == "" || there == here, err
+}
+
+// kubeCA is the certificate of the authority of the cluster that a host is a node of, ""
+// where it is of none. Two nodes may have it in other words around its PEM.
+func kubeCA(ctx context.Context, h *bootstrap.Host) (string, error) {
+	data, err := h.ReadFile(ctx, kubeCAPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if block, _ := pem.Decode(data); block != nil {
+		data = block.Bytes
+	}
+	return string(data), err
 }
 
 // resetOwed resets the owed hosts that answer, and forgets those that are not the

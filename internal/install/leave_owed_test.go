@@ -14,6 +14,7 @@ import (
 
 	"naru/internal/carried"
 	"naru/internal/phase"
+	"naru/internal/sitepki"
 	"naru/manifest"
 	"naru/pkg/bootstrap"
 )
@@ -193,11 +194,13 @@ hosts:
   - {name: a, address: 10.0.0.1, roles: [control-plane]}
   - {name: w1, address: 10.0.0.7, roles: [worker]}
 `
+	ca := string(must(sitepki.New("kubernetes", []string{"site.test"}, nil))(t).PEM)
 	for name, there := range map[string]struct {
 		mark, authority string
 		resets          int
 	}{
-		"still ours":                     {"site\n", "this one's\n", 1},
+		"still ours":                     {"site\n", ca, 1},
+		"ours in other words":            {"site\n", "# of the cluster\n" + ca + "\n", 1},
 		"not a node yet":                 {"site\n", "", 1},
 		"in another cluster":             {"other\n", "the other's\n", 0},
 		"in another one called the same": {"site\n", "the other's\n", 0},
@@ -208,7 +211,7 @@ hosts:
 		w := former{rooted: rooted{dir: t.TempDir()}, gone: new(bool), resets: new(int)}
 		c.newRunner = func(*manifest.Site, *manifest.SiteHost) (bootstrap.Runner, error) { return w, nil }
 		for path, text := range map[string]string{
-			filepath.Join(hosts["a"].dir, sitePath): last, filepath.Join(hosts["a"].dir, kubeCAPath): "this one's\n",
+			filepath.Join(hosts["a"].dir, sitePath): last, filepath.Join(hosts["a"].dir, kubeCAPath): ca,
 			filepath.Join(w.dir, claimPath): there.mark, filepath.Join(w.dir, kubeCAPath): there.authority,
 		} {
 			if text != "" {
