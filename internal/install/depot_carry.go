@@ -198,7 +198,7 @@ func carryVolume(ctx context.Context, h *bootstrap.Host, from, dir string) error
 			return verified(linked)
 		}
 	}
-	sum, err := fileSum(from)
+	sum, err := fileSum(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -214,15 +214,22 @@ func carryVolume(ctx context.Context, h *bootstrap.Host, from, dir string) error
 }
 
 // fileSum is the SHA-256 of a file on this machine, hex.
-func fileSum(path string) (_ string, err error) {
+func fileSum(ctx context.Context, path string) (_ string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("reading %q: %w", path, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("reading %q: %w", path, err)
+	for {
+		if ctx.Err() != nil { // a medium may be slow, and a volume gigabytes
+			return "", context.Cause(ctx)
+		}
+		if _, err := io.CopyN(sum, f, 16<<20); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return "", fmt.Errorf("reading %q: %w", path, err)
+		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }

@@ -2,6 +2,10 @@ package install
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -99,5 +103,22 @@ func TestLinkedVolume(t *testing.T) {
 		}
 		ok(t, os.Remove(to))
 		ok(t, os.WriteFile(to, make([]byte, must(os.Stat(from))(t).Size()), 0o600))
+	}
+}
+
+// TestFileSum: what is read of a slow medium ends with the run.
+func TestFileSum(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "volume")
+	for _, size := range []int{0, 5, 16 << 20, 16<<20 + 1} {
+		data := bytes.Repeat([]byte("x"), size)
+		ok(t, os.WriteFile(path, data, 0o600))
+		if got, want := must(fileSum(t.Context(), path))(t), fmt.Sprintf("%x", sha256.Sum256(data)); got != want {
+			t.Errorf("%d bytes: %s, want %s", size, got, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := fileSum(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
 }

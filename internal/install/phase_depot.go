@@ -104,7 +104,7 @@ func (d *depotService) needed(ctx context.Context) ([]bootstrap.File, error) {
 				flagUnverified + "; install bundles prune removes it, and apply ends it then")
 		})
 	}
-	files, err := d.c.depotFiles(accepts)
+	files, err := d.c.depotFiles(ctx, accepts)
 	if err != nil {
 		return nil, err
 	}
@@ -217,8 +217,8 @@ func (c *Cluster) depotNames(h *bootstrap.Host) []string {
 }
 
 // depotFiles are those of the service that do not differ from run to run.
-func (c *Cluster) depotFiles(before accepts) ([]bootstrap.File, error) {
-	sum, err := fileSum(c.Program)
+func (c *Cluster) depotFiles(ctx context.Context, before accepts) ([]bootstrap.File, error) {
+	sum, err := fileSum(ctx, c.Program)
 	if err != nil {
 		return nil, err
 	}
