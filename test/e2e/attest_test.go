@@ -66,10 +66,11 @@ func signedAnew(t *testing.T, n *sealed, registry string, offline []string) {
 	for _, media := range []string{next, w.demo} {
 		var again struct {
 			Push struct {
-				Blobs struct{ Uploaded, Mounted int }
+				Pushed []struct{ Ref string }
+				Blobs  struct{ Uploaded, Mounted int }
 			}
 		}
-		if err := json.Unmarshal(push(media).stdout, &again); err != nil || again.Push.Blobs.Uploaded+again.Push.Blobs.Mounted != 0 {
+		if err := json.Unmarshal(push(media).stdout, &again); err != nil || len(again.Push.Pushed)+again.Push.Blobs.Uploaded+again.Push.Blobs.Mounted != 0 {
 			t.Errorf("pushing %s again: %+v, %v", media, again, err)
 		}
 	}

@@ -224,6 +224,26 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestDatabaseOfTheScanner: a database is the only layer of its artifact. What bears its
+// type beside other layers was not scanned, and says so.
+func TestDatabaseOfTheScanner(t *testing.T) {
+	m := newMemory()
+	layer := func(mediaType, data string) scan.Blob {
+		return scan.Blob{Digest: m.put([]byte(data)), Size: int64(len(data)), MediaType: mediaType}
+	}
+	db := layer("application/vnd.aquasec.trivy.db.layer.v1.tar+gzip", "database")
+	odd := layer("application/vnd.lab.odd", "odd")
+	alone := scan.Target{Ref: "ghcr.io/a/db:2", Kind: manifest.ArtifactImage, Digest: digest.FromString("alone"), Blobs: []scan.Blob{db}}
+	among := scan.Target{Ref: "ghcr.io/a/image:1", Kind: manifest.ArtifactImage, Digest: digest.FromString("among"), Blobs: []scan.Blob{odd, db}}
+	result := run(t, m, database(t), alone, among)
+	if a := result.Artifacts[0]; a.Note != "" || a.Data == "" {
+		t.Errorf("the database by itself: note %q, data %q", a.Note, a.Data)
+	}
+	if a := result.Artifacts[1]; !strings.Contains(a.Note, db.MediaType) || a.Data != "" {
+		t.Errorf("the database among others: note %q, data %q", a.Note, a.Data)
+	}
+}
+
 // TestLayersOnce counts what is analysed of 300 images that share 40 layers, and
 // that a second scan analyses nothing.
 func TestLayersOnce(t *testing.T) {

@@ -31,7 +31,7 @@ func (s *run) contentUnits(i int) []unit {
 				out = append(out, unit{id: b.Digest, size: b.Size, open: s.openTar(b)})
 			case b.MediaType == checksLayer:
 				out = append(out, unit{id: fileID("content", b), size: b.Size, open: s.openFile(b)})
-			case scan.IsDatabaseLayer(b.MediaType):
+			case scan.IsDatabaseLayer(b.MediaType) && len(t.Blobs) == 1: // as every database is; among others it may be anything
 				s.data[i] = "a database of the scanner, which was not looked into"
 			default:
 				s.notes[i] = fmt.Sprintf("content of type %s was not scanned", b.MediaType)
