@@ -48,7 +48,7 @@ func judgeSite(err error) (cli.Verdict, bool) {
 	switch {
 	case cli.As[*install.PreflightError](err):
 		return cli.Verdict{Code: cli.ExitPreflight, Hint: "nothing was changed: mend what is listed, and run the same command again"}, true
-	case cli.As[*phase.UnknownError](err), cli.As[*install.UnknownHostError](err), cli.As[*install.ComponentError](err), errors.Is(err, install.ErrKeeper), cli.As[*install.InUseError](err):
+	case cli.As[*phase.UnknownError](err), cli.As[*install.UnknownHostError](err), cli.As[*install.ComponentError](err), errors.Is(err, install.ErrKeeper), cli.As[*install.InUseError](err), cli.As[*install.OtherMachineError](err):
 		return cli.Verdict{Code: cli.ExitUsage, Hint: ""}, true
 	case cli.As[*bootstrap.HostKeyError](err):
 		return cli.Verdict{Code: cli.ExitHost, Hint: "compare the fingerprint on the host's console (ssh-keygen -lf), then correct fingerprints or known_hosts"}, true

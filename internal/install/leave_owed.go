@@ -63,6 +63,13 @@ func thisMachine(address string) bool {
 	})
 }
 
+// loopback tells addresses that stand for any machine, which a site of this host alone
+// may have.
+func loopback(address string) bool {
+	a, err := netip.ParseAddr(address)
+	return err == nil && a.IsLoopback()
+}
+
 // wasReset tells whether this run reset a host that left, or tried to.
 func (c *Cluster) wasReset(name string) bool {
 	c.mu.Lock()

@@ -54,6 +54,14 @@ func (e *UnknownHostError) Error() string {
 	return fmt.Sprintf("the site file has no host %q", e.Name)
 }
 
+// OtherMachineError is a host of the site file that the installer is said to run on, while
+// it runs on a machine without that address, which is not to be reset in its place.
+type OtherMachineError struct{ Host, Address string }
+
+func (e *OtherMachineError) Error() string {
+	return fmt.Sprintf("the site file says that this machine is host %q, and no interface of it has the address %s: run this on that host, or give the host ssh in place of local", e.Host, e.Address)
+}
+
 // ResetTargets are the hosts that ResetSite will reset.
 func ResetTargets(o ResetOptions) (*manifest.Site, []string, error) {
 	site, err := LoadSite(o.SiteFile)
@@ -67,9 +75,13 @@ func ResetTargets(o ResetOptions) (*manifest.Site, []string, error) {
 	}
 	var out []string
 	for _, h := range site.Hosts {
-		if len(o.Hosts) == 0 || slices.Contains(o.Hosts, h.Name) {
-			out = append(out, h.Name)
+		if len(o.Hosts) > 0 && !slices.Contains(o.Hosts, h.Name) {
+			continue
 		}
+		if h.Local && !loopback(h.Address) && !thisMachine(h.Address) {
+			return nil, nil, &OtherMachineError{Host: h.Name, Address: h.Address}
+		}
+		out = append(out, h.Name)
 	}
 	if len(out) < len(site.Hosts) && slices.Contains(out, site.ControlPlanes()[0].Name) {
 		return nil, nil, ErrKeeper

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,5 +45,27 @@ func TestResetOfSomeHosts(t *testing.T) {
 	entries := journalOf(t, site.StateDir)
 	if len(entries) != 1 || strings.Contains(string(entries[0].Data), `"b"`) || !strings.Contains(string(entries[0].Data), `"a"`) {
 		t.Errorf("noted %v", entries)
+	}
+}
+
+// TestResetOfAnotherMachine: the machine that the installer runs on is not reset in the
+// place of a host that it is not.
+func TestResetOfAnotherMachine(t *testing.T) {
+	site := filepath.Join(t.TempDir(), "site.yaml")
+	write := func(address string) {
+		text := "apiVersion: naru/v1\nkind: Site\nname: a\ndomain: k8s.test\nhosts:\n" +
+			"  - {name: cp1, address: " + address + ", local: true, roles: [control-plane, worker, depot]}\n"
+		if err := os.WriteFile(site, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("192.0.2.77") // of nobody: RFC 5737
+	var other *OtherMachineError
+	if _, _, err := ResetTargets(ResetOptions{SiteFile: site}); !errors.As(err, &other) || other.Host != "cp1" {
+		t.Errorf("got %v", err)
+	}
+	write("127.0.0.1")
+	if _, targets, err := ResetTargets(ResetOptions{SiteFile: site}); err != nil || len(targets) != 1 {
+		t.Errorf("this host alone: %v, %v", targets, err)
 	}
 }
