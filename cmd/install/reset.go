@@ -30,7 +30,11 @@ func newReset() *cobra.Command {
 		Long: `reset removes the cluster from the hosts, or from those named: a host named leaves the
 cluster first. Everything that naru put there goes, with the data of pods and etcd;
 OS packages stay, and so does the site's signed record where a host has it: site key,
-journal, reports, logins of Harbor's robots, revoked keys. apply works on such hosts again. It asks first.`,
+journal, reports, logins of Harbor's robots, revoked keys. apply works on such hosts again. It asks first.
+
+A host is reset where it bears the mark that apply puts there (/var/lib/naru/cluster) and is
+no node of another cluster. One of another cluster stops reset before anything is touched,
+one without a mark is left as it is.`,
 		Example: "  install reset -f site.yaml w3\n  install reset -f site.yaml --all --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runReset(cmd.Context(), o, args, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -73,6 +77,10 @@ func runReset(ctx context.Context, o resetOptions, hosts []string, stdin io.Read
 	}
 	obs.Close(nil)
 	_, err = fmt.Fprintf(stdout, "reset: %s\n", strings.Join(r.Hosts, ", "))
+	if len(r.Left) > 0 {
+		_, werr := fmt.Fprintf(stdout, "left as they are, without a mark of naru: %s\n", strings.Join(r.Left, ", "))
+		err = errors.Join(err, werr)
+	}
 	for _, k := range r.Kept {
 		_, werr := fmt.Fprintf(stdout, "kept on %s, of the site's record: %s\n", k.Host, strings.Join(k.Paths, " "))
 		err = errors.Join(err, werr)

@@ -50,14 +50,16 @@ func (rooted) Close() error { return nil }
 func (r rooted) put(t *testing.T, names ...string) {
 	t.Helper()
 	for _, n := range names {
-		p := filepath.Join(r.dir, n)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(p, []byte("x\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		r.write(t, n, "x\n")
 	}
+}
+
+// write writes one file of a host, whose name is absolute.
+func (r rooted) write(t *testing.T, name, text string) {
+	t.Helper()
+	p := filepath.Join(r.dir, name)
+	ok(t, os.MkdirAll(filepath.Dir(p), 0o755))
+	ok(t, os.WriteFile(p, []byte(text), 0o600))
 }
 
 // planes is a site of control planes, each with a file system of its own.

@@ -2,10 +2,8 @@ package install
 
 import (
 	"context"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"path"
@@ -202,28 +200,12 @@ func (c *Cluster) stillOurs(ctx context.Context, l leaver) (bool, error) {
 	if l.host == nil {
 		return false, errNoWay
 	}
-	if marked, err := l.host.Holds(ctx, `[ "$(cat "$1" 2>/dev/null)" = "$2" ]`, claimPath, c.Site.Name); err != nil || !marked {
-		return false, err
-	}
-	there, err := kubeCA(ctx, l.host)
+	authority, err := kubeCA(ctx, c.keeper())
 	if err != nil {
 		return false, err
 	}
-	here, err := kubeCA(ctx, c.keeper())
-	return there == "" || here == "" || there == here, err
-}
-
-// kubeCA is the certificate of the authority of the cluster that a host is a node of, ""
-// where it is of none. Two nodes may have it in other words around its PEM.
-func kubeCA(ctx context.Context, h *bootstrap.Host) (string, error) {
-	data, err := h.ReadFile(ctx, kubeCAPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if block, _ := pem.Decode(data); block != nil {
-		data = block.Bytes
-	}
-	return string(data), err
+	whose, _, err := c.ownerOf(ctx, l.host, authority)
+	return whose == ownerSite, err
 }
 
 // resetOwed resets the owed hosts that answer, and forgets those that are not the

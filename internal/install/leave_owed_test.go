@@ -57,13 +57,8 @@ hosts:
 		h.Runner = noKube{hosts[c.Site.Hosts[i].Name]}
 	}
 	w := former{rooted: rooted{dir: t.TempDir()}, gone: new(bool), resets: new(int)}
-	write := func(r rooted, name, text string) {
-		t.Helper()
-		ok(t, os.MkdirAll(filepath.Dir(filepath.Join(r.dir, name)), 0o755))
-		ok(t, os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600))
-	}
-	write(hosts["a"], sitePath, last)
-	write(w.rooted, claimPath, "site\n")
+	hosts["a"].write(t, sitePath, last)
+	w.rooted.write(t, claimPath, "site\n")
 	// run is what the phase does in one run of apply, and tells which of its tasks did not hold.
 	run := func() (did []string) {
 		t.Helper()
@@ -77,7 +72,7 @@ hosts:
 				ok(t, task.Do(t.Context()))
 			}
 		}
-		write(hosts["a"], sitePath, strings.ReplaceAll(last, "  - {name: w1, address: 10.0.0.7, roles: [worker]}\n", ""))
+		hosts["a"].write(t, sitePath, strings.ReplaceAll(last, "  - {name: w1, address: 10.0.0.7, roles: [worker]}\n", ""))
 		return did
 	}
 	owed := func() bool {
@@ -101,30 +96,30 @@ hosts:
 	// What has another cluster's mark, or none, is not touched.
 	for _, mark := range []string{"other\n", ""} {
 		for _, h := range []string{"a", "b"} {
-			write(hosts[h], owedPath("w1"), last)
+			hosts[h].write(t, owedPath("w1"), last)
 		}
-		write(w.rooted, claimPath, mark)
+		w.rooted.write(t, claimPath, mark)
 		if did := run(); !slices.Equal(did, []string{"reset"}) || *w.resets != 1 || owed() {
 			t.Errorf("marked %q: %v, %d resets, written down %v", mark, did, *w.resets, owed())
 		}
 	}
 	// Neither is a node of another cluster that is called the same.
-	write(hosts["a"], kubeCAPath, "this one's\n")
-	write(hosts["a"], owedPath("w1"), last)
-	write(w.rooted, claimPath, "site\n")
-	write(w.rooted, kubeCAPath, "the other's\n")
+	hosts["a"].write(t, kubeCAPath, "this one's\n")
+	hosts["a"].write(t, owedPath("w1"), last)
+	w.rooted.write(t, claimPath, "site\n")
+	w.rooted.write(t, kubeCAPath, "the other's\n")
 	if run(); *w.resets != 1 || owed() {
 		t.Errorf("in another cluster of the name: %d resets, written down %v", *w.resets, owed())
 	}
-	write(hosts["a"], owedPath("w1"), last)
-	write(w.rooted, kubeCAPath, "this one's\n")
+	hosts["a"].write(t, owedPath("w1"), last)
+	w.rooted.write(t, kubeCAPath, "this one's\n")
 	if run(); *w.resets != 2 || owed() {
 		t.Errorf("in this cluster still: %d resets, written down %v", *w.resets, owed())
 	}
 	*w.resets = 1
 	// Neither is a host that has its address in the site.
-	write(hosts["a"], owedPath("w1"), last)
-	write(w.rooted, claimPath, "site\n")
+	hosts["a"].write(t, owedPath("w1"), last)
+	w.rooted.write(t, claimPath, "site\n")
 	c.Site.Hosts[1].Address = "10.0.0.7"
 	if run(); *w.resets != 1 || owed() {
 		t.Errorf("another host at its address: %d resets, written down %v", *w.resets, owed())

@@ -38,6 +38,8 @@ type Kept struct {
 type ResetResult struct {
 	// Hosts that were reset, also where others failed.
 	Hosts []string `json:"hosts"`
+	// Left are hosts without naru's mark, where nothing was touched.
+	Left []string `json:"left,omitempty"`
 	// Kept are the site key, journal, reports, robots' logins and revoked keys that lie on
 	// the hosts.
 	Kept []Kept `json:"kept,omitempty"`
@@ -60,6 +62,14 @@ type OtherMachineError struct{ Host, Address string }
 
 func (e *OtherMachineError) Error() string {
 	return fmt.Sprintf("the site file says that this machine is host %q, and no interface of it has the address %s: run this on that host, or give the host ssh in place of local", e.Host, e.Address)
+}
+
+// NotOursError is a host that a reset was asked for and that is another cluster's. Nothing
+// was changed on any host.
+type NotOursError struct{ Host, Why string }
+
+func (e *NotOursError) Error() string {
+	return fmt.Sprintf("host %q is not this cluster's, and nothing was reset: %s", e.Host, e.Why)
 }
 
 // ResetTargets are the hosts that ResetSite will reset.
@@ -91,9 +101,10 @@ func ResetTargets(o ResetOptions) (*manifest.Site, []string, error) {
 
 // ResetSite takes everything of naru off hosts, but OS packages and the site's signed
 // record. Single hosts leave the cluster first. Hosts are left on which apply works
-// again; running it again completes what was cut off. It holds the site's lock; a
-// first control plane that cannot be reached does not keep a reset of all hosts from
-// the others.
+// again; running it again completes what was cut off. A host that is another cluster's
+// stops it before anything is touched (NotOursError), one without naru's mark is left as
+// it is. It holds the site's lock; a first control plane that cannot be reached does not
+// keep a reset of all hosts from the others.
 func ResetSite(ctx context.Context, o ResetOptions) (*ResetResult, error) {
 	site, targets, err := ResetTargets(o)
 	if err != nil {
@@ -118,6 +129,10 @@ func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, er
 		return nil, err
 	}
 	defer c.Unlock()
+	unmarked, err := c.unmarkedTargets(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
 	if !all {
 		for _, name := range targets {
 			if err := c.leave(ctx, name); err != nil {
@@ -125,9 +140,23 @@ func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, er
 			}
 		}
 	}
+	r, err := c.resetHosts(ctx, targets, unmarked)
+	if len(r.Hosts) > 0 { // also where others could not be reset: nothing else says so later
+		err = errors.Join(err, c.recordReset(r))
+	}
+	return r, err
+}
+
+// resetHosts resets the targets but for the unmarked ones, side by side. What it returns
+// says also with an error what was done.
+func (c *Cluster) resetHosts(ctx context.Context, targets, unmarked []string) (*ResetResult, error) {
 	kept, done := make([][]string, len(c.Hosts)), make([]bool, len(c.Hosts))
 	err := c.onEach(ctx, func(ctx context.Context, i int, h *bootstrap.Host) (err error) {
-		if !slices.Contains(targets, h.Name) {
+		switch {
+		case !slices.Contains(targets, h.Name):
+			return nil
+		case slices.Contains(unmarked, h.Name):
+			c.Progress.Note(line(h.Name, "has no mark of naru, and was left as it is"))
 			return nil
 		}
 		c.Progress.Note(line(h.Name, "reset"))
@@ -135,7 +164,7 @@ func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, er
 		done[i] = err == nil
 		return err
 	})
-	r := &ResetResult{}
+	r := &ResetResult{Left: unmarked}
 	for i, h := range c.Hosts {
 		if done[i] {
 			r.Hosts = append(r.Hosts, h.Name)
@@ -145,10 +174,42 @@ func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, er
 			r.Kept = append(r.Kept, Kept{Host: h.Name, Paths: kept[i]})
 		}
 	}
-	if len(r.Hosts) > 0 { // also where others could not be reset: nothing else says so later
-		err = errors.Join(err, c.recordReset(r))
-	}
 	return r, err
+}
+
+// unmarkedTargets looks whose the targets are: those that bear no mark are returned, one
+// that is another cluster's is an error. Hosts that cannot be reached are passed over:
+// their reset says so itself.
+func (c *Cluster) unmarkedTargets(ctx context.Context, targets []string) ([]string, error) {
+	var gone *bootstrap.ConnectError
+	authority, err := kubeCA(ctx, c.keeper())
+	if err != nil && !errors.As(err, &gone) {
+		return nil, err
+	}
+	unmarked := make([]bool, len(c.Hosts))
+	err = c.onEach(ctx, func(ctx context.Context, i int, h *bootstrap.Host) error {
+		if !slices.Contains(targets, h.Name) {
+			return nil
+		}
+		whose, why, err := c.ownerOf(ctx, h, authority)
+		switch {
+		case errors.As(err, new(*bootstrap.ConnectError)):
+			return nil
+		case err != nil:
+			return err
+		case whose == ownerOther:
+			return &NotOursError{Host: h.Name, Why: why}
+		}
+		unmarked[i] = whose == ownerNone
+		return nil
+	})
+	var out []string
+	for i, h := range c.Hosts {
+		if unmarked[i] {
+			out = append(out, h.Name)
+		}
+	}
+	return out, err
 }
 
 // lockForReset takes the site's lock.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,16 +18,18 @@ import (
 type unreset struct {
 	rooted
 	fails bool
+	did   *bool // that a reset was asked for
 }
 
 func (u unreset) Run(ctx context.Context, c bootstrap.Command) (*bootstrap.Result, error) {
 	script := strings.Join(c.Argv, " ")
 	switch {
-	case strings.Contains(script, "apply.lock"), strings.Contains(script, "exec cat"):
+	case strings.Contains(script, "apply.lock"), strings.Contains(script, "exec cat"), strings.Contains(script, "kubelet.conf /etc"):
 		return u.rooted.Run(ctx, c)
 	case u.fails:
 		return nil, errors.New("gone")
 	}
+	*u.did = true
 	return &bootstrap.Result{}, nil
 }
 
@@ -36,7 +39,8 @@ func TestResetOfSomeHosts(t *testing.T) {
 	site.StateDir = t.TempDir()
 	_ = must(sitekey.Load(filepath.Join(site.StateDir, "site")))(t)
 	for i, h := range site.Hosts {
-		h.Runner = unreset{hosts[h.Name], i == 1}
+		hosts[h.Name].write(t, claimPath, "site\n")
+		h.Runner = unreset{hosts[h.Name], i == 1, new(bool)}
 	}
 	r, err := site.reset(t.Context(), []string{"a", "b"})
 	if err == nil || len(r.Hosts) != 1 || r.Hosts[0] != "a" {
@@ -45,6 +49,57 @@ func TestResetOfSomeHosts(t *testing.T) {
 	entries := journalOf(t, site.StateDir)
 	if len(entries) != 1 || strings.Contains(string(entries[0].Data), `"b"`) || !strings.Contains(string(entries[0].Data), `"a"`) {
 		t.Errorf("noted %v", entries)
+	}
+}
+
+// TestResetOfOthersHosts: a reset took everything off whatever machine answered at the
+// address of the site file, another cluster's too.
+func TestResetOfOthersHosts(t *testing.T) {
+	const node = "/var/lib/kubelet/config.yaml"
+	for name, c := range map[string]struct {
+		files map[string]string // of the second host; the first is the site's
+		left  bool              // as it is
+		why   string            // it stops the reset, "" where it does not
+	}{
+		"the site's":                    {files: map[string]string{claimPath: "site\n", kubeCAPath: "this one's\n", node: ""}},
+		"the site's, reset halfway":     {files: map[string]string{claimPath: "site\n"}},
+		"another cluster's":             {files: map[string]string{claimPath: "other\n"}, why: `cluster "other"`},
+		"another cluster's of the name": {files: map[string]string{claimPath: "site\n", kubeCAPath: "the other's\n"}, why: `another cluster that is called "site" too`},
+		"a node that naru did not make": {files: map[string]string{node: ""}, why: node},
+		"a node with an empty mark":     {files: map[string]string{claimPath: "", node: ""}, why: node},
+		"nobody's":                      {left: true},
+		"nobody's, with other files":    {files: map[string]string{"/etc/haproxy/haproxy.cfg": "theirs\n"}, left: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site, hosts := planes(t, "a", "b")
+			site.StateDir = t.TempDir()
+			hosts["a"].write(t, claimPath, "site\n")
+			hosts["a"].write(t, kubeCAPath, "this one's\n")
+			for file, text := range c.files {
+				hosts["b"].write(t, file, text)
+			}
+			did := map[string]*bool{"a": new(bool), "b": new(bool)}
+			for _, h := range site.Hosts {
+				h.Runner = unreset{hosts[h.Name], false, did[h.Name]}
+			}
+			r, err := site.reset(t.Context(), []string{"a", "b"})
+			var other *NotOursError
+			switch {
+			case c.why != "":
+				if !errors.As(err, &other) || other.Host != "b" || !strings.Contains(err.Error(), c.why) || r != nil {
+					t.Errorf("%+v, %v", r, err)
+				}
+			case err != nil:
+				t.Error(err)
+			case c.left != slices.Equal(r.Left, []string{"b"}) || c.left == slices.Contains(r.Hosts, "b") || !slices.Contains(r.Hosts, "a"):
+				t.Errorf("%+v", r)
+			}
+			for _, h := range []string{"a", "b"} {
+				if *did[h] != (err == nil && (h == "a" || !c.left)) {
+					t.Errorf("%s was reset: %v", h, *did[h])
+				}
+			}
+		})
 	}
 }
 

@@ -60,6 +60,15 @@ type HostFacts struct {
 	NoPrograms []string
 }
 
+// nodeTraces are files that a node of any cluster has, for a shell.
+const nodeTraces = "/etc/kubernetes/kubelet.conf /etc/kubernetes/admin.conf /etc/kubernetes/manifests/kube-apiserver.yaml /var/lib/kubelet/config.yaml /var/lib/etcd/member"
+
+// NodeTraces are the files on the host that a node of a cluster has, whoever made it.
+func (h *Host) NodeTraces(ctx context.Context) ([]string, error) {
+	out, err := h.Script(ctx, `for p in `+nodeTraces+`; do [ ! -e $p ] || echo $p; done`)
+	return strings.Fields(out), err
+}
+
 // factsScript prints one "key value" a line. $1 is the host's address, the rest are
 // its disks. It changes nothing.
 const factsScript = `set +e
@@ -81,7 +90,7 @@ for f in /proc/net/tcp /proc/net/tcp6; do
 done
 for p in dockerd podman crio cri-dockerd k3s rke2; do command -v $p >/dev/null && say runtime $p; done
 for u in firewalld ufw; do systemctl is-active -q $u 2>/dev/null && say firewall $u; done
-for p in /etc/kubernetes/kubelet.conf /etc/kubernetes/admin.conf /etc/kubernetes/manifests/kube-apiserver.yaml /var/lib/kubelet/config.yaml /var/lib/etcd/member; do [ -e $p ] && say left $p; done
+for p in ` + nodeTraces + `; do [ -e $p ] && say left $p; done
 for p in /etc/cni/net.d/*; do [ -e "$p" ] && say left "$p"; done
 [ -e /var/lib/naru/cluster ] && say ours "$(cat /var/lib/naru/cluster)"
 [ -e /sys/fs/selinux/enforce ] && { [ "$(cat /sys/fs/selinux/enforce)" = 1 ] && say selinux Enforcing || say selinux Permissive; }

@@ -59,14 +59,16 @@ rmdir "$2/trust/revoked" "$2/trust" "$2" 2>/dev/null || true
 `
 
 // keepRecordScript empties the folder $1 but for the signed record, and prints the
-// paths of that.
+// paths of that. The mark goes last: a reset that was cut off finds the host its own.
 const keepRecordScript = `
 for p in "$1"/* "$1"/.[!.]*; do
   case ${p##*/} in
   site|journal.jsonl|reports|harbor) [ ! -e "$p" ] || echo "$p";;
+  cluster) ;;
   *) rm -rf -- "$p";;
   esac
 done
+rm -f "$1/cluster"
 rmdir "$1" 2>/dev/null || true
 exit 0`
 

@@ -18,6 +18,9 @@ func (w *world) resetAndKill(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := w.othersHost(ctx, file); err != nil {
+		return "", err
+	}
 	reset, err := w.ok(w.install(ctx, "reset", "-f", file, "--all", "--yes"))
 	if err != nil {
 		return "", err
@@ -57,6 +60,26 @@ func (w *world) resetAndKill(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("reset in %s; killed %d times; the last apply took %s", seconds(reset.took), w.kills, seconds(r.took)), nil
+}
+
+// othersHost wants that a reset of all hosts stops, with nothing touched, where one of
+// them is another cluster's.
+func (w *world) othersHost(ctx context.Context, file string) error {
+	if _, err := w.lab.SSH(ctx, "cp2", "cd /var/lib/naru && cp -p cluster /run/cluster && echo other >cluster"); err != nil {
+		return err
+	}
+	r, err := w.exec(w.install(ctx, "reset", "-f", file, "--all", "--yes"))
+	if err != nil {
+		return err
+	}
+	if r.code != 21 || !strings.Contains(r.stderr, `"cp2"`) || !strings.Contains(r.stderr, `"other"`) {
+		return fmt.Errorf("reset with a host of another cluster: exit code %d: %s", r.code, last(r.all(), 1000))
+	}
+	if err := w.healthy(ctx, w.site); err != nil {
+		return fmt.Errorf("after a reset that was refused: %w", err)
+	}
+	_, err = w.lab.SSH(ctx, "cp2", "cat /run/cluster >/var/lib/naru/cluster")
+	return err
 }
 
 // killedApply starts an apply and kills it after a moment of chance. It tells whether

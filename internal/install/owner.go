@@ -1,0 +1,75 @@
+package install
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"naru/pkg/bootstrap"
+)
+
+// owner is whose a machine is, as what lies on it tells.
+type owner int
+
+const (
+	// ownerNone: it has no mark of naru and nothing that a Kubernetes node has. It may
+	// be anybody's, and nothing on it is known to be naru's.
+	ownerNone owner = iota
+	// ownerSite: the site's cluster.
+	ownerSite
+	// ownerOther: another cluster, by its mark, its authority or a node's traces.
+	ownerOther
+)
+
+// ownerOf tells whose a host is, and why where it is another's. authority is that of the
+// site's cluster as kubeCA returns it, "" where it is not known: clusters may be called the
+// same. Nothing is changed.
+func (c *Cluster) ownerOf(ctx context.Context, h *bootstrap.Host, authority string) (owner, string, error) {
+	mark, err := h.ReadFile(ctx, claimPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return unmarkedOwner(ctx, h)
+	}
+	if err != nil {
+		return ownerNone, "", err
+	}
+	switch name := strings.TrimSpace(string(mark)); name {
+	case c.Site.Name:
+	case "":
+		return unmarkedOwner(ctx, h)
+	default:
+		return ownerOther, fmt.Sprintf("it is marked as one of cluster %q", name), nil
+	}
+	there, err := kubeCA(ctx, h)
+	if err != nil {
+		return ownerNone, "", err
+	}
+	if there != "" && authority != "" && there != authority {
+		return ownerOther, fmt.Sprintf("it is a node of another cluster that is called %q too", c.Site.Name), nil
+	}
+	return ownerSite, "", nil
+}
+
+// unmarkedOwner is ownerOf a host without naru's mark.
+func unmarkedOwner(ctx context.Context, h *bootstrap.Host) (owner, string, error) {
+	found, err := h.NodeTraces(ctx)
+	if err == nil && len(found) > 0 {
+		return ownerOther, "it has no mark of naru, and is a Kubernetes node: " + strings.Join(found, " "), nil
+	}
+	return ownerNone, "", err
+}
+
+// kubeCA is the certificate of the authority of the cluster that a host is a node of, ""
+// where it is of none. Two nodes may have it in other words around its PEM.
+func kubeCA(ctx context.Context, h *bootstrap.Host) (string, error) {
+	data, err := h.ReadFile(ctx, kubeCAPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if block, _ := pem.Decode(data); block != nil {
+		data = block.Bytes
+	}
+	return string(data), err
+}
