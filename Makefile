@@ -64,7 +64,7 @@ bench: build ## measure ratios against plain tools, in one run
 
 torture: build ## the full fault counts (CI runs a sample in e2e)
 	test/torture/run.sh full
-	test/cluster/run.sh -kills 10
+	test/cluster/run.sh -minor -kills 10
 
 LAB ?= lab
 LABHOSTS := bin/lab-hosts -lab $(LAB) -cache $(CACHE)/lab

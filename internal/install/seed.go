@@ -153,6 +153,9 @@ func Seed(ctx context.Context, o SeedOptions) (*SeedResult, error) {
 func seedBundles(ctx context.Context, o SeedOptions, bundles []*intake.Bundle) (*SeedResult, error) {
 	s := &seeding{SeedOptions: o.withDefaults(), bundles: bundles, result: &SeedResult{}}
 	if err := s.plan(ctx); err != nil {
+		if s.client != nil && !o.DryRun {
+			err = errors.Join(err, s.resumePaused(context.WithoutCancel(ctx)))
+		}
 		return nil, err
 	}
 	if o.DryRun {

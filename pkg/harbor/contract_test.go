@@ -2,8 +2,12 @@ package harbor_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -239,6 +243,81 @@ func TestContractReplication(t *testing.T) {
 	ok(t, c.DeletePolicy(t.Context(), *policy))
 	ok(t, c.DeletePolicy(t.Context(), *policy))
 	ok(t, c.DeleteEndpoint(t.Context(), *endpoint))
+}
+
+// TestContractPolicyByHand: switching a policy off and on again took from one that was made
+// by hand all that naru's own do not have. It wants a Harbor without policies, whose
+// version has a setting that go-client does not know.
+func TestContractPolicyByHand(t *testing.T) {
+	c, exchange := client(t, "policybyhand")
+	endpoint, err := c.EnsureEndpoint(t.Context(), harbor.Endpoint{Name: "contract-byhand", URL: lab.URL, Kind: harbor.KindHarbor, User: lab.User}, lab.Password)
+	ok(t, err)
+	for i, special := range []string{
+		`"trigger": {"type": "event_based"}, "deletion": true, "filters": []`,
+		`"trigger": {"type": "scheduled", "trigger_settings": {"cron": "0 0 1 * * *"}}, "single_active_replication": true,
+			"filters": [{"type": "name", "value": "contract-*/**"}, {"type": "tag", "decoration": "excludes", "value": "*-rc*"}, {"type": "resource", "value": "artifact"}]`,
+	} {
+		ask(t, exchange, http.MethodPost, "/replication/policies", fmt.Sprintf(`{"name": "contract-%d", "description": "of the night shift", "enabled": true, %s,
+			"dest_registry": {"id": %d}, "dest_namespace": "mirror", "dest_namespace_replace_count": 1, "override": false, "speed": 9, "copy_by_chunk": true}`,
+			i, special, endpoint.ID))
+	}
+	all, err := c.Policies(t.Context())
+	ok(t, err)
+	for _, p := range all {
+		switchOffAndOn(t, c, exchange, p)
+	}
+	if len(all) != 2 {
+		t.Errorf("policies: %+v", all)
+	}
+	ok(t, c.DeleteEndpoint(t.Context(), *endpoint))
+}
+
+// switchOffAndOn wants that a policy is the same afterwards, and removes it.
+func switchOffAndOn(t *testing.T, c *harbor.Client, exchange *lab.Exchange, p harbor.Policy) {
+	t.Helper()
+	path := fmt.Sprintf("/replication/policies/%d", p.ID)
+	before := ask(t, exchange, http.MethodGet, path, "")
+	for _, on := range []bool{false, false, true} {
+		ok(t, c.SetEnabled(t.Context(), p, on))
+		if is, _ := ask(t, exchange, http.MethodGet, path, "")["enabled"].(bool); is != on {
+			t.Errorf("%s is switched on: %v, want %v", p.Name, is, on)
+		}
+	}
+	after := ask(t, exchange, http.MethodGet, path, "")
+	delete(before, "update_time")
+	delete(after, "update_time")
+	if before["replicate_deletion"] != true && before["single_active_replication"] != true {
+		t.Errorf("%s was made as %v", p.Name, before)
+	}
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("%s, switched off and on again, is\n%v\nand was\n%v", p.Name, after, before)
+	}
+	ok(t, c.DeletePolicy(t.Context(), p))
+	if err := c.SetEnabled(t.Context(), p, false); !errors.Is(err, harbor.ErrNotFound) {
+		t.Errorf("%s, which is gone: %v", p.Name, err)
+	}
+}
+
+// ask sends a request to the API as its pages do, and returns the object of the answer.
+func ask(t *testing.T, exchange *lab.Exchange, method, path, body string) map[string]any {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, lab.URL+"/api/v2.0"+path, strings.NewReader(body))
+	ok(t, err)
+	req.SetBasicAuth(lab.User, lab.Password)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := exchange.RoundTrip(req)
+	ok(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	ok(t, err)
+	if resp.StatusCode/100 != 2 {
+		t.Fatalf("%s %s: %s: %s", method, path, resp.Status, data)
+	}
+	var out map[string]any
+	if len(data) > 0 {
+		ok(t, json.Unmarshal(data, &out))
+	}
+	return out
 }
 
 // pollEvery is how long to wait between two looks: not at all at a recording.

@@ -169,12 +169,26 @@ func same(a, b Policy) bool {
 	return a == b
 }
 
-// SetEnabled switches a policy on or off.
+// SetEnabled switches a policy on or off, and leaves all else of it as it is: one that was
+// made by hand, or by a newer Harbor's pages, has settings that Policy does not tell of.
+// One that is so already is left alone.
 func (c *Client) SetEnabled(ctx context.Context, p Policy, on bool) error {
-	p.Enabled = on
-	params := replication.NewUpdateReplicationPolicyParamsWithContext(ctx).WithID(p.ID).WithPolicy(p.model())
-	_, err := c.api.Replication.UpdateReplicationPolicy(ctx, params)
-	return failure("switching replication policy", p.Name, err)
+	const op = "switching replication policy"
+	path := fmt.Sprintf("/replication/policies/%d", p.ID)
+	d, err := c.readDocument(ctx, op, p.Name, path)
+	if err != nil {
+		return err
+	}
+	if is, _ := d["enabled"].(bool); is == on { // left out where it is false
+		return nil
+	}
+	d["enabled"] = on
+	for _, side := range []string{"src_registry", "dest_registry"} {
+		if r, ok := d[side].(map[string]any); ok { // its secret comes masked
+			d[side] = document{"id": r["id"]}
+		}
+	}
+	return c.writeDocument(ctx, op, p.Name, path, d)
 }
 
 // DeletePolicy removes a policy. One that is gone is no error.

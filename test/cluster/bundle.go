@@ -23,7 +23,7 @@ var internet = []string{
 }
 
 func (w *world) startUpstream(ctx context.Context) (string, error) {
-	recipe := content.ClusterRecipe()
+	recipe := w.recipe()
 	l, err := content.Build(ctx, content.Options{CacheDir: w.cache, Recipe: &recipe, OnStep: func(s string) { fmt.Println("   " + s) }})
 	if err != nil {
 		return "", err
@@ -34,7 +34,7 @@ func (w *world) startUpstream(ctx context.Context) (string, error) {
 	if err := w.up.Add(ctx, l); err != nil {
 		return "", err
 	}
-	const kubectl = "dl.k8s.io/release/v1.32.13/bin/linux/amd64/kubectl"
+	kubectl := "dl.k8s.io/release/" + recipe.Cluster.Kubernetes.Version + "/bin/linux/amd64/kubectl"
 	data, err := os.ReadFile(filepath.Join(l.FileDir(), kubectl))
 	if err != nil {
 		return "", err

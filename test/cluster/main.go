@@ -34,6 +34,7 @@ func main() {
 	flag.StringVar(&list, "steps", "", "`names` of the steps to do, with commas between (default: all)")
 	flag.StringVar(&from, "from", "", "first step to do, on the lab that an earlier run with -keep left")
 	flag.StringVar(&only, "only", "", "the one step to do")
+	flag.BoolVar(&w.minor, "minor", false, "upgrade to a real next minor version, which takes minutes to compile, in place of a patch release")
 	flag.BoolVar(&w.keep, "keep", false, "leave the lab running at the end")
 	flag.Parse()
 	chosen, err := choose(list, from, only)
@@ -72,7 +73,7 @@ var steps = []step{
 	{"power", "a control plane loses power and comes back", (*world).cutControlPlane},
 	{"reboot", "all hosts rebooted", (*world).rebootAll},
 	{"depotless", "all but the depot rebooted, the depot off", (*world).rebootWithoutDepot},
-	{"upgrade", "Kubernetes upgraded by a bundle with the next patch release", (*world).upgrade},
+	{"upgrade", "Kubernetes upgraded by a bundle with the next release", (*world).upgrade},
 	{"reset", "reset, and the installer killed while it installs again", (*world).resetAndKill},
 	{"single", "one host without a site file", (*world).singleHost},
 	{"egress-end", "still nothing left the segment", (*world).egress},

@@ -13,11 +13,19 @@ import (
 	"naru/test/lab/content"
 )
 
+// recipe is the content of the simulated internet.
+func (w *world) recipe() content.Recipe {
+	if w.minor {
+		return content.MinorRecipe()
+	}
+	return content.ClusterRecipe()
+}
+
 // versions are those of Kubernetes, without "v", that release lab has and that the
 // cluster is upgraded to.
-func versions() (now, next string) {
-	c := content.ClusterRecipe().Cluster
-	return strings.TrimPrefix(c.Kubernetes.Version, "v"), strings.TrimPrefix(c.NextVersion, "v")
+func (w *world) versions() (now, next string) {
+	c := w.recipe().Cluster
+	return strings.TrimPrefix(c.Kubernetes.Version, "v"), strings.TrimPrefix(c.Next.Version, "v")
 }
 
 // buildNext builds a bundle of the release with the next Kubernetes.
@@ -31,14 +39,16 @@ func (w *world) buildNext(ctx context.Context, args []string, release, database 
 	if err := copyTree(release, dir); err != nil {
 		return err
 	}
-	now, next := versions()
+	now, next := w.versions()
+	c := w.recipe().Cluster
+	change := strings.NewReplacer(now, next, "/coredns:"+c.CoreDNSTag, "/coredns:"+c.Next.CoreDNSTag)
 	for _, name := range []string{"release.yaml", "components/kubernetes.yaml"} {
 		file := filepath.Join(dir, name)
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(data), now, next)), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(change.Replace(string(data))), 0o644); err != nil {
 			return err
 		}
 	}
@@ -68,7 +78,7 @@ func (w *world) upgrade(ctx context.Context) (string, error) {
 	if err := os.WriteFile(w.path("upgrade.log"), []byte(r.stderr), 0o644); err != nil {
 		return "", err
 	}
-	_, next := versions()
+	_, next := w.versions()
 	out, err := w.kubectl(ctx, "get", "nodes", "-o", `jsonpath={range .items[*]}{.metadata.name} {.status.nodeInfo.kubeletVersion} {.spec.unschedulable}{"\n"}{end}`)
 	if err != nil {
 		return "", err

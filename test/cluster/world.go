@@ -23,7 +23,7 @@ type world struct {
 	bin, cache, name string
 	kills            int
 	seed             int64
-	keep             bool
+	keep, minor      bool
 
 	work string // what this run makes; of the lab's name, so that -from finds it
 	rand *rand.Rand

@@ -2,6 +2,7 @@ package content
 
 import (
 	_ "embed"
+	"strings"
 
 	"naru/test/lab/trivydb"
 )
@@ -11,11 +12,10 @@ type Cluster struct {
 	// Assembly is raised when the same inputs are put together in another way.
 	Assembly   int       `json:"assembly"`
 	Kubernetes GoProgram `json:"kubernetes"`
-	// NextVersion is what the same programs call themselves a second time, to upgrade to:
-	// a real next release would take as long to compile again. It is as long as the first.
-	NextVersion string    `json:"nextVersion"`
-	Etcd        GoModule  `json:"etcd"`
-	CoreDNS     GoProgram `json:"coredns"`
+	// Next is what to upgrade to.
+	Next    NextKubernetes `json:"next"`
+	Etcd    GoModule       `json:"etcd"`
+	CoreDNS GoProgram      `json:"coredns"`
 	// CoreDNSTag, EtcdTag and the like are what kubeadm asks for.
 	CoreDNSTag string    `json:"corednsTag"`
 	EtcdTag    string    `json:"etcdTag"`
@@ -32,6 +32,17 @@ type Cluster struct {
 	// Hello is the source of the lab's application.
 	Hello string `json:"hello"`
 	Unit  string `json:"unit"`
+}
+
+// NextKubernetes is a later Kubernetes than the first, with what kubeadm has run beside it.
+type NextKubernetes struct {
+	Version string `json:"version"`
+	// Kubernetes and CoreDNS are built where they are given: that takes as long as the first
+	// did. Without them the first programs call themselves by Version, which is as long as
+	// theirs, and CoreDNS is the first one.
+	Kubernetes *GoProgram `json:"kubernetes,omitempty"`
+	CoreDNS    *GoProgram `json:"coredns,omitempty"`
+	CoreDNSTag string     `json:"corednsTag"`
 }
 
 //go:embed hello/main.go
@@ -74,16 +85,16 @@ func main() { coremain.Run() }
 // hosts runs, in the versions that release 2025.1 has where Go modules and Debian
 // packages give them.
 func ClusterRecipe() Recipe {
-	const kube, next = "v1.32.13", "v1.32.14"
+	const kube, next, dns = "v1.32.13", "v1.32.14", "v1.11.3"
 	amd64 := []string{"amd64"}
 	pause := Default().Pause
 	return Recipe{Pause: pause, Databases: trivydb.Default(), Cluster: &Cluster{
 		Assembly:   clusterAssembly,
-		Kubernetes: kubernetesProgram(kube), NextVersion: next,
+		Kubernetes: kubernetesProgram(kube, olderStaging), Next: NextKubernetes{Version: next, CoreDNSTag: dns},
 		Etcd:       GoModule{Module: "go.etcd.io/etcd/server/v3", Version: "v3.5.24", Commands: map[string]string{"etcd": ""}, Arches: amd64},
 		EtcdTag:    "3.5.24-0",
-		CoreDNS:    GoProgram{Module: "github.com/coredns/coredns", Version: "v1.11.3", Main: coreDNSMain, Binary: "coredns", Arch: "amd64"},
-		CoreDNSTag: "v1.11.3",
+		CoreDNS:    coreDNSProgram(dns),
+		CoreDNSTag: dns,
 		Containerd: GoModule{
 			Module: "github.com/containerd/containerd/v2", Version: "v2.1.5",
 			Commands: map[string]string{
@@ -121,17 +132,39 @@ func ClusterRecipe() Recipe {
 	}}
 }
 
-func kubernetesProgram(version string) GoProgram {
+// MinorRecipe is ClusterRecipe with the Kubernetes and the CoreDNS of release 2025.2 to
+// upgrade to, compiled: the next minor version of both.
+func MinorRecipe() Recipe {
+	const kube, dns = "v1.33.13", "v1.12.0"
+	r := ClusterRecipe()
+	kubernetes, coredns := kubernetesProgram(kube, nil), coreDNSProgram(dns)
+	r.Cluster.Next = NextKubernetes{Version: kube, Kubernetes: &kubernetes, CoreDNS: &coredns, CoreDNSTag: dns}
+	return r
+}
+
+func coreDNSProgram(version string) GoProgram {
+	return GoProgram{Module: "github.com/coredns/coredns", Version: version, Main: coreDNSMain, Binary: "coredns", Arch: "amd64"}
+}
+
+// olderStaging are the modules of Kubernetes 1.32.13 that were to be had in version 0.32.2
+// only when this was written.
+var olderStaging = []string{
+	"k8s.io/cri-client", "k8s.io/csi-translation-lib", "k8s.io/kube-controller-manager", "k8s.io/kube-proxy", "k8s.io/kube-scheduler", "k8s.io/endpointslice",
+}
+
+// kubernetesProgram are the programs of a version of Kubernetes 1; older are the modules
+// of its repository that are taken in version 0.32.2.
+func kubernetesProgram(version string, older []string) GoProgram {
+	minor, _, _ := strings.Cut(strings.TrimPrefix(version, "v1."), ".")
 	p := GoProgram{
 		Module: "k8s.io/kubernetes", Version: version, Arch: "amd64",
-		Staging: "v0" + version[2:], OlderStaging: "v0.32.2",
-		// Newer ones of these were not to be had when this was written.
-		Older: []string{
-			"k8s.io/cri-client", "k8s.io/csi-translation-lib", "k8s.io/kube-controller-manager", "k8s.io/kube-proxy", "k8s.io/kube-scheduler", "k8s.io/endpointslice",
-		},
+		Staging: "v0" + version[2:], Older: older,
 		LDFlags: "-X k8s.io/component-base/version.gitVersion=" + version +
-			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=32" +
+			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=" + minor +
 			" -X k8s.io/client-go/pkg/version.gitVersion=" + version,
+	}
+	if len(older) > 0 {
+		p.OlderStaging = "v0.32.2"
 	}
 	for _, cmd := range kubernetesCommands() {
 		p.Packages = append(p.Packages, "k8s.io/kubernetes/cmd/"+cmd)

@@ -40,7 +40,7 @@ func TestReleaseLab(t *testing.T) {
 // that is to be had.
 func TestGoMod(t *testing.T) {
 	var m modFile
-	err := json.Unmarshal([]byte(`{"Go":"1.23.0",
+	err := json.Unmarshal([]byte(`{"Go":"1.23.0","GoDebug":[{"Key":"default","Value":"go1.23"}],
 		"Require":[{"Path":"k8s.io/api","Version":"v0.0.0"},{"Path":"k8s.io/kube-proxy","Version":"v0.0.0"},
 			{"Path":"k8s.io/sample-apiserver","Version":"v0.0.0"},{"Path":"example.org/x","Version":"v1.0.0"}],
 		"Replace":[{"Old":{"Path":"k8s.io/api"},"New":{"Path":"./staging/src/k8s.io/api"}},{"Old":{"Path":"k8s.io/kube-proxy"},"New":{"Path":"./staging/src/k8s.io/kube-proxy"}},
@@ -49,10 +49,10 @@ func TestGoMod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := kubernetesProgram("v1.32.13")
+	p := kubernetesProgram("v1.32.13", olderStaging)
 	got := p.goMod(&m)
 	for _, line := range []string{
-		"require k8s.io/kubernetes v1.32.13\n", "require k8s.io/api v0.32.13\n", "require k8s.io/kube-proxy v0.32.2\n", "require example.org/x v1.0.0\n",
+		"godebug default=go1.23\n", "require k8s.io/kubernetes v1.32.13\n", "require k8s.io/api v0.32.13\n", "require k8s.io/kube-proxy v0.32.2\n", "require example.org/x v1.0.0\n",
 		"replace k8s.io/api => k8s.io/api v0.32.13\n", "replace k8s.io/kube-proxy => k8s.io/kube-proxy v0.32.2\n", "replace example.org/x v1.0.0 => example.org/y v1.1.0\n",
 	} {
 		if !strings.Contains(got, line) {

@@ -2,6 +2,7 @@ package content
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,8 +23,8 @@ import (
 
 // clusterParts are what the images and files of a cluster are put together from.
 type clusterParts struct {
-	kubernetes, next, etcd, coredns, containerd, cni, flannel, flannelCNI, hello string // folders of binaries
-	network, busybox                                                             layout.Layer
+	kubernetes, next, etcd, coredns, nextCoreDNS, containerd, cni, flannel, flannelCNI, hello string // folders of binaries
+	network, busybox                                                                          layout.Layer
 }
 
 // kubernetesBuild is a version of Kubernetes and the folder of its binaries.
@@ -31,7 +32,7 @@ type kubernetesBuild struct{ version, dir string }
 
 // releases are the versions of Kubernetes that the lab carries.
 func (c *Cluster) releases(p *clusterParts) []kubernetesBuild {
-	return []kubernetesBuild{{c.Kubernetes.Version, p.kubernetes}, {c.NextVersion, p.next}}
+	return []kubernetesBuild{{c.Kubernetes.Version, p.kubernetes}, {c.Next.Version, p.next}}
 }
 
 // buildCluster makes the images, files and charts of a cluster.
@@ -61,9 +62,15 @@ func (b *builder) clusterBinaries(ctx context.Context, c *Cluster, p *clusterPar
 		build func() (string, error)
 	}{
 		{&p.kubernetes, func() (string, error) { return b.program(ctx, &c.Kubernetes) }},
-		{&p.next, func() (string, error) { return b.renamed(p.kubernetes, c.Kubernetes.Version, c.NextVersion) }},
+		{&p.next, func() (string, error) {
+			if c.Next.Kubernetes != nil {
+				return b.program(ctx, c.Next.Kubernetes)
+			}
+			return b.renamed(p.kubernetes, c.Kubernetes.Version, c.Next.Version)
+		}},
 		{&p.etcd, func() (string, error) { return b.goBinaries(ctx, &c.Etcd, arch) }},
 		{&p.coredns, func() (string, error) { return b.program(ctx, &c.CoreDNS) }},
+		{&p.nextCoreDNS, func() (string, error) { return b.program(ctx, cmp.Or(c.Next.CoreDNS, &c.CoreDNS)) }},
 		{&p.containerd, func() (string, error) { return b.goBinaries(ctx, &c.Containerd, arch) }},
 		{&p.cni, func() (string, error) { return b.goBinaries(ctx, &c.CNI, arch) }},
 		{&p.flannel, func() (string, error) { return b.program(ctx, &c.Flannel) }},
@@ -175,14 +182,20 @@ func (b *builder) clusterImages(ctx context.Context, c *Cluster, p *clusterParts
 	images := []clusterImage{
 		{ref: "registry.k8s.io/etcd:" + c.EtcdTag, dir: p.etcd, names: one("etcd"), prefix: "usr/local/bin",
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/usr/local/bin/etcd")}},
-		{ref: "registry.k8s.io/coredns/coredns:" + c.CoreDNSTag, dir: p.coredns, names: one("coredns"),
-			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/coredns")}},
 		{ref: "ghcr.io/flannel-io/flannel:" + c.Flannel.Version, dir: p.flannel, names: one("flanneld"), prefix: "opt/bin",
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/opt/bin/flanneld")}, below: []layout.Layer{p.network, p.busybox}},
 		{ref: "ghcr.io/flannel-io/flannel-cni-plugin:" + c.FlannelCNITag, dir: p.flannelCNI, names: one("flannel"),
 			config: ocispec.ImageConfig{Env: env}, below: []layout.Layer{p.busybox}},
 		{ref: "ghcr.io/naru-lab/hello:1.0.0", dir: p.hello, names: one("hello"), prefix: "usr/local/bin",
 			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/usr/local/bin/hello"), User: "65532:65532"}},
+	}
+	coredns := func(tag, dir string) clusterImage {
+		return clusterImage{ref: "registry.k8s.io/coredns/coredns:" + tag, dir: dir, names: one("coredns"),
+			config: ocispec.ImageConfig{Env: env, Entrypoint: one("/coredns")}}
+	}
+	images = append(images, coredns(c.CoreDNSTag, p.coredns))
+	if c.Next.CoreDNSTag != c.CoreDNSTag {
+		images = append(images, coredns(c.Next.CoreDNSTag, p.nextCoreDNS))
 	}
 	for _, k := range c.releases(p) {
 		images = append(images, clusterImage{

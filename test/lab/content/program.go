@@ -45,6 +45,7 @@ type GoProgram struct {
 // modFile is what "go mod edit -json" says of a go.mod.
 type modFile struct {
 	Go      string
+	GoDebug []struct{ Key, Value string }
 	Require []struct{ Path, Version string }
 	Replace []struct {
 		Old, New struct{ Path, Version string }
@@ -131,8 +132,8 @@ func (p *GoProgram) goMod(m *modFile) string {
 	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "module naru-lab\n\ngo %s\n\n", m.Go)
-	if p.Staging != "" { // the defaults of the Go that it was written for
-		fmt.Fprintf(&s, "godebug default=go1.23\n\ngodebug winsymlink=0\n\n")
+	for _, d := range m.GoDebug { // the defaults of the Go that it was written for
+		fmt.Fprintf(&s, "godebug %s=%s\n\n", d.Key, d.Value)
 	}
 	fmt.Fprintf(&s, "require %s %s\n", p.Module, p.Version)
 	for _, r := range m.Require {
