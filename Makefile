@@ -5,13 +5,16 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X naru/internal/cli.version=$(VERSION)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+GOBUILD := go build -ldflags '$(LDFLAGS)'
 TOOLS   := $(CURDIR)/.cache/tools
 CACHE   := $(CURDIR)/.cache
 export PATH := $(TOOLS):$(TOOLS)/deb/usr/bin:$(TOOLS)/deb/usr/sbin:$(PATH)
 FUZZTIME ?= 20s
 # The scanner needs it; without it naru builds all the same, without its scanner.
 export GOEXPERIMENT := jsonv2
+# As the programs are built, so are tests, linter and lab: what is compiled for one serves all.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
 
 .PHONY: help build release release-full demo dossier test lint fuzz bench torture e2e docs clean lab-tools lab-up lab-down lab-ssh lab-cut lab-on
 

@@ -23,15 +23,11 @@ fuzz() {
   return 1
 }
 
-# Only packages with a fuzz target are compiled to ask for their names.
-mapfile -t dirs < <(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u)
+mapfile -t found < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func /:/' | sort)
 ran=0
-for dir in "${dirs[@]}"; do
-  list=$(go test -list '^Fuzz' "$dir")
-  for target in $(grep '^Fuzz' <<<"$list" || true); do
-    fuzz "$dir" "$target"
-    ran=$((ran + 1))
-  done
+for f in "${found[@]}"; do # file:target
+  fuzz "$(dirname "${f%%:*}")" "${f#*:}"
+  ran=$((ran + 1))
 done
 if ((ran == 0)); then
   echo "fuzz.sh: no fuzz target found" >&2
