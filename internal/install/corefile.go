@@ -84,15 +84,21 @@ func namesBlock(host, address string) string {
 // endlessRE is a block of which somebody took the mark of its end.
 var endlessRE = regexp.MustCompile(`^` + namesBegin + `\n\S+:53 \{\n    errors\n    hosts \{\n        \S+ \S+\n    \}\n\}(?:\n|$)`)
 
+// unmarkedRE is a block as naru writes it whose marks are gone: where kubeadm migrates a
+// Corefile to another version of CoreDNS, it drops every comment.
+var unmarkedRE = regexp.MustCompile(`^(\S+):53 \{\n +errors\n +hosts \{\n +\S+ (\S+)\n +\}\n\}(?:\n|$)`)
+
 // setNames is a Corefile with the block in the place of an older one of naru's, or
 // without any where the block is empty. Naru's is what stands from the mark of a begin to
-// that of its end, and what naru writes after a mark of a begin whose end was lost. What
-// others wrote stays, also where it stands between marks that do not belong together.
+// that of its end, what naru writes after a mark of a begin whose end was lost, and the
+// same without marks for the name that the block is for: CoreDNS would not start with two
+// of one name. What others wrote stays, also where it stands between marks that do not
+// belong together.
 func setNames(file, block string) string {
 	var b strings.Builder
 	put := block == ""
 	for rest := file; rest != ""; {
-		n := ownNames(rest)
+		n := max(ownNames(rest), unmarkedNames(rest, block))
 		if n == 0 {
 			n = strings.IndexByte(rest, '\n') + 1
 			if n == 0 {
@@ -128,6 +134,16 @@ func ownNames(text string) int {
 		}
 	}
 	return len(endlessRE.FindString(text))
+}
+
+// unmarkedNames is the length of a block without marks for the name that block is for, when
+// text begins with it, else 0.
+func unmarkedNames(text, block string) int {
+	found, want := unmarkedRE.FindStringSubmatch(text), unmarkedRE.FindStringSubmatch(strings.TrimPrefix(block, namesBegin+"\n"))
+	if found == nil || want == nil || found[1] != want[1] || found[2] != want[2] {
+		return 0
+	}
+	return len(found[0])
 }
 
 // marks tells whether a line is a mark.

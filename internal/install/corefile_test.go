@@ -12,7 +12,11 @@ func TestNamesInCoreDNS(t *testing.T) {
 	old, block := namesBlock("harbor.k8s.test", "10.0.0.14"), namesBlock("harbor.k8s.test", "10.0.0.99")
 	endless := strings.TrimSuffix(old, namesEnd+"\n")
 	edited := strings.Replace(old, "    errors\n", "    errors\n    log\n", 1)
+	bare := strings.TrimSuffix(strings.TrimPrefix(old, namesBegin+"\n"), namesEnd+"\n")
+	others := strings.ReplaceAll(bare, "harbor.k8s.test", "harbor.other.test")
 	for name, c := range map[string]struct{ have, want, without string }{
+		"its marks were lost":        {theirs + "\n" + bare + more, theirs + "\n" + block + more, theirs + "\n" + bare + more},
+		"another name's, unmarked":   {theirs + others, theirs + others + block, theirs + others},
 		"none":                       {theirs, theirs + block, theirs},
 		"empty":                      {"", block, ""},
 		"no end of line":             {strings.TrimSuffix(theirs, "\n"), theirs + block, ""},
