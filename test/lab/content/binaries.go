@@ -27,6 +27,24 @@ func goEnv(arch string) []string {
 		"GOAMD64=v1", "GOARM64=v8.0", "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 }
 
+// goCacheDir is the compiler's cache for what is built here: gigabytes that nothing has a
+// use for once the programs are there. The lock of the cache's root guards it.
+func (b *builder) goCacheDir() string { return filepath.Join(b.cache, "go-build") }
+
+// compileEnv is goEnv with that cache.
+func (b *builder) compileEnv(arch string) []string {
+	return append(goEnv(arch), "GOCACHE="+b.goCacheDir())
+}
+
+// built removes the compiler's cache after a build that came to its end: one that did not
+// goes on from there.
+func (b *builder) built(err error) error {
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(b.goCacheDir())
+}
+
 // goBinaries builds the commands of m for one architecture, or finds them in the
 // cache, and returns the folder that holds them by name.
 func (b *builder) goBinaries(ctx context.Context, m *GoModule, arch string) (string, error) {
@@ -43,7 +61,7 @@ func (b *builder) goBinaries(ctx context.Context, m *GoModule, arch string) (str
 		return dir, nil
 	}
 	b.step(fmt.Sprintf("building %s %s for linux/%s", m.Module, m.Version, arch))
-	err = cache.Fill(dir, func(tmp string) error { return buildModule(ctx, m, arch, tmp) })
+	err = cache.Fill(dir, func(tmp string) error { return buildModule(ctx, m, b.compileEnv(arch), tmp) })
 	if err != nil {
 		return "", fmt.Errorf("building %s: %w", m.Module, err)
 	}
@@ -52,7 +70,7 @@ func (b *builder) goBinaries(ctx context.Context, m *GoModule, arch string) (str
 
 // buildModule builds in a module of its own, which asks for m and nothing else, so
 // that versions are those that m asks for.
-func buildModule(ctx context.Context, m *GoModule, arch, out string) error {
+func buildModule(ctx context.Context, m *GoModule, env []string, out string) error {
 	work, err := os.MkdirTemp("", "naru-lab-")
 	if err != nil {
 		return err
@@ -65,7 +83,7 @@ func buildModule(ctx context.Context, m *GoModule, arch, out string) error {
 	for _, name := range slices.Sorted(maps.Keys(m.Commands)) {
 		args := append(goFlags(), "-o", filepath.Join(out, name), path.Join(m.Module, m.Commands[name]))
 		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Dir, cmd.Env = work, goEnv(arch)
+		cmd.Dir, cmd.Env = work, env
 		if _, err := runTool(cmd); err != nil {
 			return err
 		}

@@ -112,7 +112,7 @@ func (b *builder) helloBinary(ctx context.Context, source, arch string) (string,
 			}
 		}
 		cmd := exec.CommandContext(ctx, "go", append(goFlags(), "-o", filepath.Join(tmp, "hello"), ".")...)
-		cmd.Dir, cmd.Env = work, goEnv(arch)
+		cmd.Dir, cmd.Env = work, b.compileEnv(arch)
 		_, err = runTool(cmd)
 		return err
 	})

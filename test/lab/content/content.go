@@ -83,7 +83,7 @@ func Build(ctx context.Context, opts Options) (*layout.Layout, error) {
 	if b.step == nil {
 		b.step = func(string) {}
 	}
-	if err := cache.Fill(dir, func(tmp string) error { return b.build(ctx, tmp) }); err != nil {
+	if err := b.built(cache.Fill(dir, func(tmp string) error { return b.build(ctx, tmp) })); err != nil {
 		return nil, fmt.Errorf("building lab content: %w", err)
 	}
 	return layout.Open(dir)

@@ -76,7 +76,7 @@ func (b *builder) program(ctx context.Context, p *GoProgram) (string, error) {
 		return dir, nil
 	}
 	b.step(fmt.Sprintf("building %s %s for linux/%s", p.Module, p.Version, p.Arch))
-	err = cache.Fill(dir, func(tmp string) error { return p.build(ctx, src, mod, sum, tmp) })
+	err = cache.Fill(dir, func(tmp string) error { return p.build(ctx, b.compileEnv(p.Arch), src, mod, sum, tmp) })
 	if err != nil {
 		return "", fmt.Errorf("building %s: %w", p.Module, err)
 	}
@@ -162,7 +162,7 @@ func (p *GoProgram) dropped(module string) bool {
 	return p.Staging != "" && (strings.HasPrefix(module, "k8s.io/sample-") || module == "k8s.io/code-generator")
 }
 
-func (p *GoProgram) build(ctx context.Context, src, mod, sum, out string) error {
+func (p *GoProgram) build(ctx context.Context, env []string, src, mod, sum, out string) error {
 	work, err := os.MkdirTemp("", "naru-lab-")
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (p *GoProgram) build(ctx context.Context, src, mod, sum, out string) error 
 	flags := goFlags()
 	flags[len(flags)-1] += " " + p.LDFlags
 	cmd := exec.CommandContext(ctx, "go", append(flags, targets...)...)
-	cmd.Dir, cmd.Env = work, goEnv(p.Arch)
+	cmd.Dir, cmd.Env = work, env
 	_, err = runTool(cmd)
 	return err
 }

@@ -39,5 +39,5 @@ func Programs(ctx context.Context, opts Options) (map[string]string, error) {
 	}
 	etcd, err := b.goBinaries(ctx, &recipe.Cluster.Etcd, "amd64")
 	out["etcd"] = filepath.Join(etcd, "etcd")
-	return out, err
+	return out, b.built(err)
 }
