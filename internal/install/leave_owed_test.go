@@ -58,7 +58,7 @@ hosts:
 	}
 	w := former{rooted: rooted{dir: t.TempDir()}, gone: new(bool), resets: new(int)}
 	hosts["a"].write(t, sitePath, last)
-	w.rooted.write(t, claimPath, "site\n")
+	w.write(t, claimPath, "site\n")
 	// run is what the phase does in one run of apply, and tells which of its tasks did not hold.
 	run := func() (did []string) {
 		t.Helper()
@@ -98,7 +98,7 @@ hosts:
 		for _, h := range []string{"a", "b"} {
 			hosts[h].write(t, owedPath("w1"), last)
 		}
-		w.rooted.write(t, claimPath, mark)
+		w.write(t, claimPath, mark)
 		if did := run(); !slices.Equal(did, []string{"reset"}) || *w.resets != 1 || owed() {
 			t.Errorf("marked %q: %v, %d resets, written down %v", mark, did, *w.resets, owed())
 		}
@@ -106,20 +106,20 @@ hosts:
 	// Neither is a node of another cluster that is called the same.
 	hosts["a"].write(t, kubeCAPath, "this one's\n")
 	hosts["a"].write(t, owedPath("w1"), last)
-	w.rooted.write(t, claimPath, "site\n")
-	w.rooted.write(t, kubeCAPath, "the other's\n")
+	w.write(t, claimPath, "site\n")
+	w.write(t, kubeCAPath, "the other's\n")
 	if run(); *w.resets != 1 || owed() {
 		t.Errorf("in another cluster of the name: %d resets, written down %v", *w.resets, owed())
 	}
 	hosts["a"].write(t, owedPath("w1"), last)
-	w.rooted.write(t, kubeCAPath, "this one's\n")
+	w.write(t, kubeCAPath, "this one's\n")
 	if run(); *w.resets != 2 || owed() {
 		t.Errorf("in this cluster still: %d resets, written down %v", *w.resets, owed())
 	}
 	*w.resets = 1
 	// Neither is a host that has its address in the site.
 	hosts["a"].write(t, owedPath("w1"), last)
-	w.rooted.write(t, claimPath, "site\n")
+	w.write(t, claimPath, "site\n")
 	c.Site.Hosts[1].Address = "10.0.0.7"
 	if run(); *w.resets != 1 || owed() {
 		t.Errorf("another host at its address: %d resets, written down %v", *w.resets, owed())
