@@ -59,7 +59,7 @@ func judgeSite(err error) (cli.Verdict, bool) {
 	case cli.As[*install.LiveHostError](err):
 		return cli.Verdict{Code: cli.ExitHost, Hint: "start what is down there (systemctl status containerd kubelet) and run again; to give the host up, install reset it"}, true
 	case cli.As[*install.NotOursError](err):
-		return cli.Verdict{Code: cli.ExitHost, Hint: "correct the host's address; a host that is gone leaves the cluster when its line leaves the site file (install apply)"}, true
+		return cli.Verdict{Code: cli.ExitHost, Hint: "correct the host's address; where it is the right host and that cluster is given up, run kubeadm reset there first; a host that is gone leaves the cluster when its line leaves the site file (install apply)"}, true
 	case cli.As[*install.NotServedError](err):
 		return cli.Verdict{Code: cli.ExitTrust, Hint: "the depot's journal (naru-depot.service) says why: a key that is revoked there signed the bundle, none that it trusts did, or its volumes are damaged"}, true
 	case cli.As[*install.LockedError](err):

@@ -61,6 +61,21 @@ func unmarkedOwner(ctx context.Context, h *bootstrap.Host) (owner, string, error
 	return ownerNone, "", err
 }
 
+// standingCA is the kubeCA of the first control plane that answers and has one: those
+// before it may be down, or were reset by a run that was cut off. "" where none has.
+func (c *Cluster) standingCA(ctx context.Context) (string, error) {
+	for _, h := range c.controlPlanes() {
+		authority, err := kubeCA(ctx, h)
+		if errors.As(err, new(*bootstrap.ConnectError)) {
+			continue
+		}
+		if err != nil || authority != "" {
+			return authority, err
+		}
+	}
+	return "", nil
+}
+
 // kubeCA is the certificate of the authority of the cluster that a host is a node of, ""
 // where it is of none. Two nodes may have it in other words around its PEM.
 func kubeCA(ctx context.Context, h *bootstrap.Host) (string, error) {

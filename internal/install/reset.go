@@ -64,8 +64,8 @@ func (e *OtherMachineError) Error() string {
 	return fmt.Sprintf("the site file says that this machine is host %q, and no interface of it has the address %s: run this on that host, or give the host ssh in place of local", e.Host, e.Address)
 }
 
-// NotOursError is a host that a reset was asked for and that is another cluster's. Nothing
-// was changed on any host.
+// NotOursError is a host that a reset was asked for, or the first control plane through
+// which one is to leave, and that is another cluster's. Nothing was changed on any host.
 type NotOursError struct{ Host, Why string }
 
 func (e *NotOursError) Error() string {
@@ -129,7 +129,7 @@ func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, er
 		return nil, err
 	}
 	defer c.Unlock()
-	unmarked, err := c.unmarkedTargets(ctx, targets)
+	seen, err := c.lookAt(ctx, targets)
 	if err != nil {
 		return nil, err
 	}
@@ -140,22 +140,24 @@ func (c *Cluster) reset(ctx context.Context, targets []string) (*ResetResult, er
 			}
 		}
 	}
-	r, err := c.resetHosts(ctx, targets, unmarked)
+	r, err := c.resetHosts(ctx, targets, seen)
 	if len(r.Hosts) > 0 { // also where others could not be reset: nothing else says so later
 		err = errors.Join(err, c.recordReset(r))
 	}
 	return r, err
 }
 
-// resetHosts resets the targets but for the unmarked ones, side by side. What it returns
-// says also with an error what was done.
-func (c *Cluster) resetHosts(ctx context.Context, targets, unmarked []string) (*ResetResult, error) {
+// resetHosts resets the targets that were seen to be the site's, side by side. What it
+// returns says also with an error what was done.
+func (c *Cluster) resetHosts(ctx context.Context, targets []string, seen *looks) (*ResetResult, error) {
 	kept, done := make([][]string, len(c.Hosts)), make([]bool, len(c.Hosts))
 	err := c.onEach(ctx, func(ctx context.Context, i int, h *bootstrap.Host) (err error) {
 		switch {
 		case !slices.Contains(targets, h.Name):
 			return nil
-		case slices.Contains(unmarked, h.Name):
+		case seen.failed[i] != nil: // it may answer by now, and be anybody's
+			return seen.failed[i]
+		case slices.Contains(seen.unmarked, h.Name):
 			c.Progress.Note(line(h.Name, "has no mark of naru, and was left as it is"))
 			return nil
 		}
@@ -164,7 +166,7 @@ func (c *Cluster) resetHosts(ctx context.Context, targets, unmarked []string) (*
 		done[i] = err == nil
 		return err
 	})
-	r := &ResetResult{Left: unmarked}
+	r := &ResetResult{Left: seen.unmarked}
 	for i, h := range c.Hosts {
 		if done[i] {
 			r.Hosts = append(r.Hosts, h.Name)
@@ -177,39 +179,45 @@ func (c *Cluster) resetHosts(ctx context.Context, targets, unmarked []string) (*
 	return r, err
 }
 
-// unmarkedTargets looks whose the targets are: those that bear no mark are returned, one
-// that is another cluster's is an error. Hosts that cannot be reached are passed over:
-// their reset says so itself.
-func (c *Cluster) unmarkedTargets(ctx context.Context, targets []string) ([]string, error) {
-	var gone *bootstrap.ConnectError
-	authority, err := kubeCA(ctx, c.keeper())
-	if err != nil && !errors.As(err, &gone) {
+// looks are what a look at the targets of a reset told.
+type looks struct {
+	unmarked []string
+	failed   []error // by host, why it could not be reached
+}
+
+// lookAt looks whose the targets are, and the first control plane, through which hosts
+// leave. One that is another cluster's is an error.
+func (c *Cluster) lookAt(ctx context.Context, targets []string) (*looks, error) {
+	authority, err := c.standingCA(ctx)
+	if err != nil {
 		return nil, err
 	}
+	seen := &looks{failed: make([]error, len(c.Hosts))}
 	unmarked := make([]bool, len(c.Hosts))
 	err = c.onEach(ctx, func(ctx context.Context, i int, h *bootstrap.Host) error {
-		if !slices.Contains(targets, h.Name) {
+		target := slices.Contains(targets, h.Name)
+		if !target && h.Name != c.keeper().Name {
 			return nil
 		}
 		whose, why, err := c.ownerOf(ctx, h, authority)
 		switch {
-		case errors.As(err, new(*bootstrap.ConnectError)):
+		case target && errors.As(err, new(*bootstrap.ConnectError)):
+			seen.failed[i] = err
 			return nil
 		case err != nil:
 			return err
 		case whose == ownerOther:
 			return &NotOursError{Host: h.Name, Why: why}
 		}
-		unmarked[i] = whose == ownerNone
+		unmarked[i] = target && whose == ownerNone
 		return nil
 	})
-	var out []string
 	for i, h := range c.Hosts {
 		if unmarked[i] {
-			out = append(out, h.Name)
+			seen.unmarked = append(seen.unmarked, h.Name)
 		}
 	}
-	return out, err
+	return seen, err
 }
 
 // lockForReset takes the site's lock.

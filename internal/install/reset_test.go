@@ -103,6 +103,80 @@ func TestResetOfOthersHosts(t *testing.T) {
 	}
 }
 
+// blinking is a Runner that cannot be reached the first times that it is used.
+type blinking struct {
+	bootstrap.Runner
+	times *int
+}
+
+func (b blinking) Run(ctx context.Context, c bootstrap.Command) (*bootstrap.Result, error) {
+	if *b.times > 0 {
+		*b.times--
+		return nil, &bootstrap.ConnectError{Host: "b", Err: errors.New("no route")}
+	}
+	return b.Runner.Run(ctx, c)
+}
+
+// TestResetOfUnseenHosts: a host that could not be reached when it was looked whose it is,
+// and could a moment later, was reset whosever it was.
+func TestResetOfUnseenHosts(t *testing.T) {
+	site, hosts := planes(t, "a", "b")
+	site.StateDir = t.TempDir()
+	hosts["a"].write(t, claimPath, "site\n")
+	hosts["a"].write(t, kubeCAPath, "this one's\n")
+	hosts["b"].write(t, claimPath, "other\n")
+	times, did := 1, map[string]*bool{"a": new(bool), "b": new(bool)}
+	for _, h := range site.Hosts {
+		h.Runner = unreset{hosts[h.Name], false, did[h.Name]}
+	}
+	site.Hosts[1].Runner = blinking{site.Hosts[1].Runner, &times}
+	r, err := site.reset(t.Context(), []string{"a", "b"})
+	if !errors.As(err, new(*bootstrap.ConnectError)) || r == nil || !slices.Equal(r.Hosts, []string{"a"}) || !*did["a"] || *did["b"] {
+		t.Errorf("%+v, %v; a was reset: %v, b: %v", r, err, *did["a"], *did["b"])
+	}
+}
+
+// TestResetWithoutTheFirst: while the first control plane was down, or was reset already, a
+// node of another cluster of the same name was taken for the site's.
+func TestResetWithoutTheFirst(t *testing.T) {
+	for name, down := range map[string]int{"down": 1 << 20, "reset": 0} {
+		t.Run(name, func(t *testing.T) {
+			site, hosts := planes(t, "a", "b", "c")
+			site.StateDir = t.TempDir()
+			for h, ca := range map[string]string{"b": "this one's\n", "c": "the other's\n"} {
+				hosts[h].write(t, claimPath, "site\n")
+				hosts[h].write(t, kubeCAPath, ca)
+			}
+			did := new(bool)
+			for _, h := range site.Hosts {
+				h.Runner = unreset{hosts[h.Name], false, did}
+			}
+			site.Hosts[0].Runner = blinking{site.Hosts[0].Runner, &down}
+			_, err := site.reset(t.Context(), []string{"a", "b", "c"})
+			if other := new(NotOursError); !errors.As(err, &other) || other.Host != "c" || *did {
+				t.Errorf("%v; reset: %v", err, *did)
+			}
+		})
+	}
+}
+
+// TestResetThroughAnothersHost: a host that is to leave was taken out of whatever cluster
+// answered at the address of the first control plane.
+func TestResetThroughAnothersHost(t *testing.T) {
+	site, hosts := planes(t, "a", "b")
+	site.StateDir = t.TempDir()
+	hosts["a"].write(t, claimPath, "other\n")
+	hosts["b"].write(t, claimPath, "site\n")
+	did := new(bool)
+	for _, h := range site.Hosts {
+		h.Runner = unreset{hosts[h.Name], false, did}
+	}
+	_, err := site.reset(t.Context(), []string{"b"})
+	if other := new(NotOursError); !errors.As(err, &other) || other.Host != "a" || *did {
+		t.Errorf("%v; reset: %v", err, *did)
+	}
+}
+
 // TestResetOfAnotherMachine: the machine that the installer runs on is not reset in the
 // place of a host that it is not.
 func TestResetOfAnotherMachine(t *testing.T) {
