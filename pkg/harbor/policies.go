@@ -2,9 +2,11 @@ package harbor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/replication"
@@ -178,6 +180,9 @@ func (c *Client) SetEnabled(ctx context.Context, p Policy, on bool) error {
 	d, err := c.readDocument(ctx, op, p.Name, path)
 	if err != nil {
 		return err
+	}
+	if id, _ := d["id"].(json.Number); id.String() != strconv.FormatInt(p.ID, 10) { // something between answers in Harbor's place
+		return failure(op, p.Name, errors.New("the answer is not that policy"))
 	}
 	if is, _ := d["enabled"].(bool); is == on { // left out where it is false
 		return nil
