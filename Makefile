@@ -14,7 +14,7 @@ FUZZTIME ?= 20s
 export GOEXPERIMENT := jsonv2
 # As the programs are built, so are tests, linter and lab: what is compiled for one serves all.
 export CGO_ENABLED := 0
-export GOFLAGS := -trimpath
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
 
 .PHONY: help build release release-full demo dossier test lint fuzz bench torture e2e docs clean lab-tools lab-up lab-down lab-ssh lab-cut lab-on
 

@@ -14,7 +14,9 @@ trap 'rm -f "$log"' EXIT
 fuzz() {
   echo "== $1 $2"
   if go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" "$1" 2>&1 | tee "$log"; then
-    return
+    grep -q '^fuzz: elapsed' "$log" && return
+    echo "fuzz.sh: $2 was not run: go test knows no such target" >&2
+    return 1
   fi
   if grep -q 'context deadline exceeded' "$log" && ! grep -q 'Failing input written' "$log"; then
     echo "fuzz.sh: $2 ran out of time; nothing found"
