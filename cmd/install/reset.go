@@ -76,7 +76,9 @@ func runReset(ctx context.Context, o resetOptions, hosts []string, stdin io.Read
 		return err
 	}
 	obs.Close(nil)
-	_, err = fmt.Fprintf(stdout, "reset: %s\n", strings.Join(r.Hosts, ", "))
+	if len(r.Hosts) > 0 {
+		_, err = fmt.Fprintf(stdout, "reset: %s\n", strings.Join(r.Hosts, ", "))
+	}
 	if len(r.Left) > 0 {
 		_, werr := fmt.Fprintf(stdout, "left as they are, without a mark of naru: %s\n", strings.Join(r.Left, ", "))
 		err = errors.Join(err, werr)

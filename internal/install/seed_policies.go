@@ -29,9 +29,7 @@ func (s *seeding) pausePolicies(ctx context.Context) (resume func(context.Contex
 	}
 	all, err := s.client.Policies(ctx)
 	if errors.Is(err, harbor.ErrForbidden) {
-		if len(paused) > 0 {
-			s.Progress.Note(fmt.Sprintf("warning: a run that was cut off left replication switched off, and this user may not switch it on: %s", strings.Join(paused, ", ")))
-		}
+		s.notePaused(paused)
 		return nothing, nil
 	}
 	if err != nil {
@@ -61,6 +59,13 @@ func (s *seeding) pausePolicies(ctx context.Context) (resume func(context.Contex
 	return resume, nil
 }
 
+// notePaused warns of policies that stay off, as the user may not switch them on.
+func (s *seeding) notePaused(names []string) {
+	if len(names) > 0 {
+		s.Progress.Note(fmt.Sprintf("warning: a run that was cut off left replication switched off, and this user may not switch it on: %s", strings.Join(names, ", ")))
+	}
+}
+
 // busy tells whether a policy runs for every push.
 func busy(p harbor.Policy) bool { return p.Enabled && p.Trigger == harbor.TriggerEvent }
 
@@ -87,6 +92,10 @@ func (s *seeding) resumePaused(ctx context.Context) error {
 		return err
 	}
 	all, err := s.client.Policies(ctx)
+	if errors.Is(err, harbor.ErrForbidden) {
+		s.notePaused(paused)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
