@@ -2,10 +2,14 @@ package install
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -82,6 +86,46 @@ func TestContractPausedPolicies(t *testing.T) {
 	resumed()
 	ok(t, c.DeleteEndpoint(t.Context(), *endpoint))
 }
+
+// TestSeedingWithoutAPlanResumes: what a run that was killed left switched off stayed so when
+// the next one could not even plan.
+func TestSeedingWithoutAPlanResumes(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int  // of the list of policies
+		on     bool // the policy, at the end
+	}{
+		"an administrator":       {http.StatusOK, true},
+		"one who sees no policy": {http.StatusForbidden, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			on := false
+			transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+				status, body := http.StatusOK, fmt.Sprintf(`{"id": 7, "name": "naru-to-busan", "enabled": %v}`, on)
+				switch {
+				case req.Method == http.MethodPut:
+					on = strings.Contains(string(must(io.ReadAll(req.Body))(t)), `"enabled":true`)
+				case strings.HasSuffix(req.URL.Path, "/policies"):
+					status, body = c.status, "["+body+"]"
+				}
+				return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+			})
+			o := SeedOptions{State: t.TempDir(), Progress: progress.Nop{}, Harbor: HarborLogin{URL: "https://harbor.test", User: "u", Password: "p", Transport: transport}}
+			ok(t, writePaused(pausedPath(o.State, "harbor.test"), []harbor.Policy{{Name: "naru-to-busan"}}))
+			if _, err := seedBundles(t.Context(), o, nil); !errors.Is(err, ErrNothingChosen) || errors.Is(err, harbor.ErrForbidden) {
+				t.Errorf("got %v", err)
+			}
+			if on != c.on {
+				t.Errorf("replication is on: %v, want %v", on, c.on)
+			}
+		})
+	}
+}
+
+// roundTrip is a transport made of a function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements [http.RoundTripper].
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // TestNotSeededWhileReplicationIsOff: an even comparison does not spare the run that
 // switches on what one that was killed left switched off.
