@@ -60,7 +60,7 @@ func (c *Cluster) frontends() []bootstrap.Frontend {
 func (c *Cluster) haproxyTask(h *bootstrap.Host) phase.Task {
 	const unit = "haproxy.service"
 	file := bootstrap.HAProxyFile(c.frontends())
-	s := service{unit: unit, mark: staleMark(unit), files: []bootstrap.File{file}}
+	s := service{unit: unit, mark: staleMark(unit), files: []bootstrap.File{file}, note: c.Progress.Note}
 	return phase.Task{What: "run haproxy on port " + strconv.Itoa(c.Site.BalancerPort()), After: []string{"os-packages"},
 		Done: func(ctx context.Context) (bool, error) {
 			if used, err := s.inUse(ctx, h); err != nil || !used {
@@ -99,7 +99,7 @@ func (c *Cluster) keepalivedTask(h *bootstrap.Host) phase.Task {
 				o.Peers = append(o.Peers, b.Address)
 			}
 		}
-		return &service{unit: unit, mark: staleMark(unit), files: bootstrap.KeepalivedFiles(o)}
+		return &service{unit: unit, mark: staleMark(unit), files: bootstrap.KeepalivedFiles(o), note: c.Progress.Note}
 	}
 	return phase.Task{What: "hold the address " + c.Site.Endpoint.VIP,
 		Done: func(ctx context.Context) (bool, error) {

@@ -108,7 +108,7 @@ func (c *Cluster) chronyTasks(h *bootstrap.Host) []phase.Task {
 		if h.Facts != nil && h.Facts.PackageManager == "dnf" {
 			path, unit = "/etc/chrony.conf", "chronyd.service"
 		}
-		return &service{unit: unit, mark: staleMark(unit), files: []bootstrap.File{bootstrap.ChronyFile(path, servers, keeper, clients)}}
+		return &service{unit: unit, mark: staleMark(unit), files: []bootstrap.File{bootstrap.ChronyFile(path, servers, keeper, clients)}, note: c.Progress.Note}
 	}
 	return []phase.Task{{What: "follow the site's time", After: []string{"os-packages"},
 		Done: func(ctx context.Context) (bool, error) { return s().inUse(ctx, h) },

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"strings"
 
 	"naru/pkg/bootstrap"
 )
@@ -28,6 +29,8 @@ type service struct {
 	unit  string
 	mark  string
 	files []bootstrap.File
+	// note is told of what others had in their place, and where it was kept; it may be nil.
+	note func(string)
 }
 
 // inUse tells whether the files are as they should be and no restart is owed.
@@ -41,7 +44,7 @@ func (s *service) inUse(ctx context.Context, h *bootstrap.Host) (bool, error) {
 }
 
 // apply writes those of the files that differ, by write, and starts the unit: anew where
-// any did, or where a restart is owed.
+// any did, or where a restart is owed. What others had written there is kept beside them.
 func (s *service) apply(ctx context.Context, h *bootstrap.Host, write func(context.Context, []bootstrap.File) error) error {
 	differ, err := h.Differ(ctx, s.files)
 	if err != nil {
@@ -52,6 +55,13 @@ func (s *service) apply(ctx context.Context, h *bootstrap.Host, write func(conte
 		return err
 	}
 	if len(differ) > 0 {
+		kept, err := h.KeepForeign(ctx, differ)
+		if err != nil {
+			return err
+		}
+		if len(kept) > 0 && s.note != nil {
+			s.note(line(h.Name, "not naru's, and kept: "+strings.Join(kept, " ")))
+		}
 		if err := markStale(ctx, h, s.mark); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"naru/internal/carried"
 	"naru/internal/phase"
+	"naru/internal/progress"
 	"naru/manifest"
 	"naru/pkg/bootstrap"
 )
@@ -83,5 +84,33 @@ func TestRestartIsOwed(t *testing.T) {
 		holds("marked", false)
 		ok(t, os.RemoveAll(filepath.Join(hosts["a"].dir, "/run/naru")))
 		holds("rebooted", true)
+	}
+}
+
+// notes is an observer that keeps what it is told.
+type notes struct {
+	progress.Nop
+	told *[]string
+}
+
+func (n notes) Note(text string) { *n.told = append(*n.told, text) }
+
+// TestOthersConfigurationIsKept: what was the host's own before naru's can be had again, and
+// is told of.
+func TestOthersConfigurationIsKept(t *testing.T) {
+	c, hosts := planes(t, "a")
+	var told []string
+	c.Progress = notes{told: &told}
+	c.Site.Hosts[0].Roles = append(c.Site.Hosts[0].Roles, manifest.RoleLB)
+	h := c.Hosts[0]
+	h.Runner = restarts{rooted: hosts["a"], broken: new(bool), started: map[string]int{}, anew: map[string]int{}}
+	hosts["a"].write(t, "/etc/haproxy/haproxy.cfg", "frontend theirs\n")
+	ok(t, c.haproxyTask(h).Do(t.Context()))
+	const kept = "/etc/haproxy/haproxy.cfg.before-naru"
+	if data := must(os.ReadFile(filepath.Join(hosts["a"].dir, kept)))(t); string(data) != "frontend theirs\n" {
+		t.Errorf("kept: %q", data)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], kept) {
+		t.Errorf("told: %q", told)
 	}
 }

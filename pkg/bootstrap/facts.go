@@ -29,6 +29,9 @@ type HostFacts struct {
 	Listening map[int]bool
 	// Runtimes are other container runtimes that are there, Firewalls are active ones.
 	Runtimes, Firewalls []string
+	// Balancing are haproxy and keepalived where they run with a configuration that naru
+	// did not write.
+	Balancing []string
 	// Leftovers are traces of a cluster, Ours whether naru made them: the name of the
 	// cluster, or "".
 	Leftovers []string
@@ -71,7 +74,7 @@ func (h *Host) NodeTraces(ctx context.Context) ([]string, error) {
 
 // factsScript prints one "key value" a line. $1 is the host's address, the rest are
 // its disks. It changes nothing.
-const factsScript = `set +e
+const factsScript = ownScript + `set +e
 addr=$1; shift
 say() { printf '%s %s\n' "$1" "$2"; }
 say time "$(date +%s.%N)"
@@ -90,6 +93,10 @@ for f in /proc/net/tcp /proc/net/tcp6; do
 done
 for p in dockerd podman crio cri-dockerd k3s rke2; do command -v $p >/dev/null && say runtime $p; done
 for u in firewalld ufw; do systemctl is-active -q $u 2>/dev/null && say firewall $u; done
+for f in ` + haproxyConfig + ` ` + keepalivedConfig + `; do
+  u=${f#/etc/}; u=${u%%/*}
+  [ -f $f ] && ! own $f && systemctl is-active -q $u 2>/dev/null && say balancing $u
+done
 for p in ` + nodeTraces + `; do [ -e $p ] && say left $p; done
 for p in /etc/cni/net.d/*; do [ -e "$p" ] && say left "$p"; done
 [ -e /var/lib/naru/cluster ] && say ours "$(cat /var/lib/naru/cluster)"
@@ -146,7 +153,7 @@ var ociArch = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "ppc64le"
 func (f *HostFacts) set(key, value, address string, before time.Time) {
 	texts := map[string]*string{"os": &f.OS, "version": &f.Version, "pretty": &f.Pretty, "kernel": &f.Kernel, "hostname": &f.Hostname,
 		"machine": &f.MachineID, "ours": &f.Ours, "selinux": &f.SELinux}
-	lists := map[string]*[]string{"runtime": &f.Runtimes, "firewall": &f.Firewalls, "left": &f.Leftovers, "missing": &f.Missing,
+	lists := map[string]*[]string{"runtime": &f.Runtimes, "firewall": &f.Firewalls, "balancing": &f.Balancing, "left": &f.Leftovers, "missing": &f.Missing,
 		"nodisk": &f.NoDisk, "diskused": &f.DiskUsed, "noprogram": &f.NoPrograms, "nameserver": &f.Nameservers, "silent": &f.Silent}
 	flags := map[string]*bool{"route": &f.DefaultRoute, "systemd": &f.Systemd, "apparmor": &f.AppArmor,
 		"restricted": &f.Restricted, "fixedconntrack": &f.FixedConntrack}

@@ -237,6 +237,10 @@ func (c *checker) others() {
 	if len(f.Runtimes) > 0 && h.Node() {
 		c.fail("container-runtimes", "remove it, or use another host", "another container runtime is there: %s", strings.Join(f.Runtimes, ", "))
 	}
+	balances := slices.ContainsFunc(c.n.Site.Balancers(), func(b *manifest.SiteHost) bool { return b.Name == h.Name })
+	if len(f.Balancing) > 0 && balances {
+		c.fail("balancer", "use another host; or, where it may be replaced, stop it (its configuration is then kept beside naru's) or make '# Written by naru.' its first line", "it balances for others already: %s runs with a configuration that is not naru's", strings.Join(f.Balancing, ", "))
+	}
 	if f.Ours != "" && f.Ours != c.n.Site.Name {
 		c.fail("leftovers", "take it out of that cluster first (install reset), or correct name of the site file", "the host is part of cluster %q", f.Ours)
 	}

@@ -146,6 +146,7 @@ func TestPreflightFindsEverythingAtOnce(t *testing.T) {
 		"clock":              {func(h []*Host) { h[1].Facts.Skew = 10 * time.Minute }, "cp2", false},
 		"machine-id":         {func(h []*Host) { h[1].Facts.MachineID = "cp1" }, "", false},
 		"container-runtimes": {func(h []*Host) { h[1].Facts.Runtimes = []string{"dockerd"} }, "cp2", false},
+		"balancer":           {func(h []*Host) { h[0].Facts.Balancing = []string{"haproxy"} }, "cp1", false},
 		"leftovers":          {func(h []*Host) { h[1].Facts.Leftovers = []string{"/var/lib/etcd/member"} }, "cp2", false},
 		"kernel":             {func(h []*Host) { h[1].Facts.Missing = []string{"overlay"} }, "cp2", false},
 		"cgroups":            {func(h []*Host) { h[2].Facts.CgroupV2 = false }, "w1", true},
