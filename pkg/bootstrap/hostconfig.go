@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -15,39 +16,53 @@ const CAFile = "/etc/naru/ca.crt"
 // kernel modules that a node needs, where the kernel has them as modules.
 var kernelModules = []string{"overlay", "br_netfilter", "nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh"}
 
-// sysctls of a node. The first group is needed, the second is for load.
-var sysctls = [][2]string{
-	{"net.ipv4.ip_forward", "1"},
-	{"net.bridge.bridge-nf-call-iptables", "1"},
-	{"net.bridge.bridge-nf-call-ip6tables", "1"},
-	{"fs.inotify.max_user_instances", "8192"},
-	{"fs.inotify.max_user_watches", "1048576"},
-	{"vm.max_map_count", "262144"},
-}
+// sysctls of a node: those that it needs, and those that it needs at least for load.
+var (
+	neededSysctls = [][2]string{
+		{"net.ipv4.ip_forward", "1"},
+		{"net.bridge.bridge-nf-call-iptables", "1"},
+		{"net.bridge.bridge-nf-call-ip6tables", "1"},
+	}
+	leastSysctls = [][2]string{
+		{"fs.inotify.max_user_instances", "8192"},
+		{"fs.inotify.max_user_watches", "1048576"},
+		{"vm.max_map_count", "262144"},
+	}
+)
 
-const sysctlPath = "/etc/sysctl.d/90-naru.conf"
+// Where sysctls are kept. Files are read by their names, and the last one that sets a key
+// holds: what a distribution or an administrator gives more of comes after leastPath.
+const (
+	neededPath = "/etc/sysctl.d/90-naru.conf"
+	leastPath  = "/etc/sysctl.d/05-naru.conf"
+)
 
 // NodeFiles are the persistent settings of a node's kernel.
 func NodeFiles() []File {
-	var conf strings.Builder
-	conf.WriteString("# Written by naru.\n")
-	for _, kv := range sysctls {
-		fmt.Fprintf(&conf, "%s = %s\n", kv[0], kv[1])
-	}
 	return []File{
 		{Path: "/etc/modules-load.d/naru.conf", Mode: "0644", Content: []byte("# Written by naru.\n" + strings.Join(kernelModules, "\n") + "\n")},
-		{Path: sysctlPath, Mode: "0644", Content: []byte(conf.String())},
+		sysctlFile(neededPath, "# Written by naru.", neededSysctls),
+		sysctlFile(leastPath, "# Written by naru: the least that nodes need. Files that come after it may set more.", leastSysctls),
 	}
 }
 
-// ApplyKernel loads modules and sets sysctls now. A module that cannot be loaded
-// is no mistake when what it brings is there; a sysctl that does not hold is.
+func sysctlFile(path, head string, list [][2]string) File {
+	conf := head + "\n"
+	for _, kv := range list {
+		conf += fmt.Sprintf("%s = %s\n", kv[0], kv[1])
+	}
+	return File{Path: path, Mode: "0644", Content: []byte(conf)}
+}
+
+// ApplyKernel loads modules and raises now those sysctls that are less than they are to
+// be. A module that cannot be loaded is no mistake when what it brings is there; a sysctl
+// that does not hold is.
 func (h *Host) ApplyKernel(ctx context.Context) error {
-	args := append([]string{sysctlPath}, kernelModules...)
-	_, err := h.Script(ctx, `f=$1; shift
-for m in "$@"; do modprobe -q "$m" 2>/dev/null || true; done
-sysctl -q -p "$f" || true`, args...)
+	_, err := h.Script(ctx, `for m in "$@"; do modprobe -q "$m" 2>/dev/null || true; done`, kernelModules...)
 	if err != nil {
+		return err
+	}
+	if _, err = h.Script(ctx, sysctlLess+`{ echo "$2" >"$1"; } 2>/dev/null || true`+sysctlEach, sysctlArgs()...); err != nil {
 		return err
 	}
 	out, err := h.Script(ctx, sysctlCheck, sysctlArgs()...)
@@ -63,16 +78,22 @@ func (h *Host) KernelHolds(ctx context.Context) (bool, error) {
 	return out == "", err
 }
 
-// sysctlCheck prints the files, given in pairs with values, that hold less.
-const sysctlCheck = `while [ $# -ge 2 ]; do
+// sysctlLess and sysctlEach enclose what is done with the files, given in pairs with
+// values, that hold less; sysctlCheck prints them.
+const (
+	sysctlLess = `while [ $# -ge 2 ]; do
   v=$(cat "$1" 2>/dev/null || echo none)
-  case $v in ''|*[!0-9]*) echo "$1";; *) [ "$v" -ge "$2" ] || echo "$1";; esac
+  case $v in ''|*[!0-9]*) less=yes;; *) less=; [ "$v" -ge "$2" ] || less=yes;; esac
+  if [ "$less" ]; then `
+	sysctlEach = `; fi
   shift 2
 done`
+	sysctlCheck = sysctlLess + `echo "$1"` + sysctlEach
+)
 
 func sysctlArgs() []string {
 	var args []string
-	for _, kv := range sysctls {
+	for _, kv := range slices.Concat(neededSysctls, leastSysctls) {
 		args = append(args, "/proc/sys/"+strings.ReplaceAll(kv[0], ".", "/"), kv[1])
 	}
 	return args
