@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"naru/pkg/bootstrap"
@@ -74,6 +75,27 @@ func (c *Cluster) standingCA(ctx context.Context) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// ownerFindings finds hosts that are nodes of another cluster of the same name: apply would
+// take their mark of naru's for its own, and write its authority, mirrors and names there.
+func (c *Cluster) ownerFindings(ctx context.Context) ([]bootstrap.Finding, error) {
+	authority, err := c.standingCA(ctx)
+	if err != nil || authority == "" {
+		return nil, err
+	}
+	found := make([][]bootstrap.Finding, len(c.Hosts))
+	err = c.onEach(ctx, func(ctx context.Context, i int, h *bootstrap.Host) error {
+		there, err := kubeCA(ctx, h)
+		if err == nil && there != "" && there != authority {
+			found[i] = []bootstrap.Finding{{
+				Host: h.Name, Check: "leftovers", What: "it is a node of another cluster than the site's control planes: its authority is another one ("+kubeCAPath+")",
+				Mend: "correct its address in the site file; or, if it is to change over, run install reset on it first, with the site file of its cluster; or, where the authority was renewed, give it the new one",
+			}}
+		}
+		return err
+	})
+	return slices.Concat(found...), err
 }
 
 // kubeCA is the certificate of the authority of the cluster that a host is a node of, ""

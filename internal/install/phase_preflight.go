@@ -77,7 +77,7 @@ func (c *Cluster) preflight(ctx context.Context) error {
 		return err
 	}
 	findings = append(findings, renamed...)
-	for _, look := range []func(context.Context) ([]bootstrap.Finding, error){c.keeperFindings, c.authorityFindings, c.harborFindings} {
+	for _, look := range []func(context.Context) ([]bootstrap.Finding, error){c.ownerFindings, c.keeperFindings, c.authorityFindings, c.harborFindings} {
 		found, err := look(ctx)
 		if err != nil {
 			return err

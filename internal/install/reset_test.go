@@ -198,3 +198,30 @@ func TestResetOfAnotherMachine(t *testing.T) {
 		t.Errorf("this host alone: %v, %v", targets, err)
 	}
 }
+
+// TestApplyToOthersHosts: a worker of another cluster of the same name, as install init
+// gives all of them one, passed for the site's own.
+func TestApplyToOthersHosts(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second string // authorities
+		found         bool
+	}{
+		"no cluster yet":     {},
+		"a host that joins":  {first: "this one's\n"},
+		"a node":             {first: "this one's\n", second: "this one's\n"},
+		"another cluster's":  {first: "this one's\n", second: "the other's\n", found: true},
+		"a new first before": {second: "this one's\n"}, // which is looked at elsewhere
+	} {
+		site, hosts := planes(t, "a", "b")
+		for host, text := range map[string]string{"a": c.first, "b": c.second} {
+			if text != "" {
+				hosts[host].write(t, claimPath, "site\n")
+				hosts[host].write(t, kubeCAPath, text)
+			}
+		}
+		found := must(site.ownerFindings(t.Context()))(t)
+		if c.found != (len(found) == 1 && found[0].Host == "b" && !found[0].Warning) || !c.found && len(found) > 0 {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+}
