@@ -189,6 +189,14 @@ func (c *Cluster) removeMember(ctx context.Context, name, address string) error 
 	return nil
 }
 
+// keepSnapshotScript names the snapshot $2, and removes those of naru's in $1 from the $3rd
+// on, and what was cut off. Snapshots that somebody else put there have other names.
+const keepSnapshotScript = `mv -f "$2.part" "$2"
+d=[0-9][0-9]
+n=$d$d$d${d}T$d$d${d}Z.db
+ls -1t "$1"/$n | tail -n "+$3" | while read -r f; do rm -f "$f"; done
+rm -f "$1"/$n.part`
+
 // SnapshotError is a snapshot whose bytes are not what etcd said it sent.
 type SnapshotError struct{ Why string }
 
@@ -209,9 +217,7 @@ func (c *Cluster) snapshot(ctx context.Context, why string) error {
 	if err = errors.Join(err, s.check()); err != nil {
 		return err
 	}
-	_, err = c.keeper().Script(ctx, `mv -f "$2.part" "$2"
-ls -1t "$1"/*.db | tail -n "+$3" | while read -r f; do rm -f "$f"; done
-rm -f "$1"/*.part`, dir, to, fmt.Sprint(snapshotsKept+1))
+	_, err = c.keeper().Script(ctx, keepSnapshotScript, dir, to, fmt.Sprint(snapshotsKept+1))
 	c.Progress.Note(fmt.Sprintf("etcd: snapshot %s:%s, %s", c.keeper().Name, to, why))
 	return err
 }

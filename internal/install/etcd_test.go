@@ -5,6 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,5 +53,31 @@ func TestSilentEtcd(t *testing.T) {
 		if errors.As(err, &deadline) != late || !late && (err != nil || len(got) != 30) || time.Since(begun) > 5*time.Second {
 			t.Errorf("%s: %d bytes, %v after %s", path, len(got), err, time.Since(begun))
 		}
+	}
+}
+
+// TestSnapshotsOfOthersStay: a snapshot that an administrator put beside naru's was removed
+// as one of the oldest, and one that was being written as one cut off.
+func TestSnapshotsOfOthersStay(t *testing.T) {
+	c, hosts := planes(t, "a")
+	const dir = "/var/lib/naru/etcd/"
+	var ours []string
+	for i := range 7 {
+		ours = append(ours, "20261126T04012"+string(rune('0'+i))+"Z.db")
+	}
+	hosts["a"].put(t, dir+"before-migration.db", dir+"nightly.db.part", dir+"20261126.db", dir+"20261126T040110Z.db.part", dir+ours[6]+".part")
+	for i, name := range slices.Concat([]string{"before-migration.db"}, ours[:6]) {
+		hosts["a"].put(t, dir+name)
+		at := time.Now().Add(time.Duration(i-100) * time.Minute)
+		ok(t, os.Chtimes(filepath.Join(hosts["a"].dir, dir, name), at, at))
+	}
+	_, err := c.Hosts[0].Script(t.Context(), keepSnapshotScript, dir[:len(dir)-1], dir+ours[6], "6")
+	ok(t, err)
+	var names []string
+	for _, e := range must(os.ReadDir(filepath.Join(hosts["a"].dir, dir)))(t) {
+		names = append(names, e.Name())
+	}
+	if want := slices.Concat([]string{"20261126.db"}, ours[2:], []string{"before-migration.db", "nightly.db.part"}); !slices.Equal(names, want) {
+		t.Errorf("left %q, want %q", names, want)
 	}
 }
