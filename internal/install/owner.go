@@ -89,7 +89,7 @@ func (c *Cluster) ownerFindings(ctx context.Context) ([]bootstrap.Finding, error
 		there, err := kubeCA(ctx, h)
 		if err == nil && there != "" && there != authority {
 			found[i] = []bootstrap.Finding{{
-				Host: h.Name, Check: "leftovers", What: "it is a node of another cluster than the site's control planes: its authority is another one ("+kubeCAPath+")",
+				Host: h.Name, Check: "leftovers", What: "it is a node of another cluster than the site's control planes: its authority is another one (" + kubeCAPath + ")",
 				Mend: "correct its address in the site file; or, if it is to change over, run install reset on it first, with the site file of its cluster; or, where the authority was renewed, give it the new one",
 			}}
 		}

@@ -15,8 +15,9 @@ import (
 	"naru/pkg/harbor"
 )
 
-// pausePolicies switches off the replication policies that run for every push: each
-// artifact of a bundle would start an execution of its own. The policies switched off
+// pausePolicies switches off the replication policies that run for every push of what is
+// to come: each artifact of a bundle would start an execution of its own. Policies that
+// others made for projects of their own go on. The policies switched off
 // are written down first, so that those of a run that was killed are switched on again
 // by the next. What it returns does that. A user who may not see policies has none
 // paused.
@@ -37,7 +38,7 @@ func (s *seeding) pausePolicies(ctx context.Context) (resume func(context.Contex
 	}
 	var off []harbor.Policy // those that are on again at the end
 	for _, p := range all {
-		if slices.Contains(paused, p.Name) || busy(p) {
+		if slices.Contains(paused, p.Name) || busy(p) && s.concerns(p) {
 			off = append(off, p)
 		}
 	}
@@ -49,13 +50,14 @@ func (s *seeding) pausePolicies(ctx context.Context) (resume func(context.Contex
 	}
 	resume = func(ctx context.Context) error { return s.resume(ctx, off) }
 	for _, p := range off {
-		if !busy(p) {
+		if !busy(p) || !s.concerns(p) {
 			continue
 		}
 		if err := s.client.SetEnabled(ctx, p, false); err != nil {
 			return nil, errors.Join(err, resume(context.WithoutCancel(ctx)))
 		}
 	}
+	s.Progress.Note("replication on push is switched off until all is there: " + strings.Join(policyNames(off), ", "))
 	return resume, nil
 }
 
@@ -64,6 +66,26 @@ func (s *seeding) notePaused(names []string) {
 	if len(names) > 0 {
 		s.Progress.Note(fmt.Sprintf("warning: a run that was cut off left replication switched off, and this user may not switch it on: %s", strings.Join(names, ", ")))
 	}
+}
+
+// concerns tells whether a policy may be about what is pushed.
+func (s *seeding) concerns(p harbor.Policy) bool {
+	if len(s.projects) == 0 {
+		return true
+	}
+	projects := make([]string, len(s.projects))
+	for i, project := range s.projects {
+		projects[i] = project.Name
+	}
+	return p.MayCarry(projects)
+}
+
+func policyNames(list []harbor.Policy) []string {
+	out := make([]string, len(list))
+	for i, p := range list {
+		out[i] = p.Name
+	}
+	return out
 }
 
 // busy tells whether a policy runs for every push.
@@ -132,11 +154,7 @@ func readPaused(path string) (names []string, err error) {
 }
 
 func writePaused(path string, list []harbor.Policy) error {
-	names := make([]string, len(list))
-	for i, p := range list {
-		names[i] = p.Name
-	}
-	data, err := json.Marshal(names)
+	data, err := json.Marshal(policyNames(list))
 	if err != nil {
 		return fmt.Errorf("writing the paused replication policies: %w", err)
 	}

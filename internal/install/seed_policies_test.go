@@ -1,10 +1,13 @@
 package install
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -147,4 +150,63 @@ func TestNotSeededWhileReplicationIsOff(t *testing.T) {
 	if done, err := c.seeded(t.Context()); done || err != nil {
 		t.Errorf("while a policy is switched off: %v, %v", done, err)
 	}
+}
+
+// policies is a Harbor that has replication policies and nothing else, by their ids.
+type policies map[string]map[string]any
+
+func (p policies) RoundTrip(req *http.Request) (*http.Response, error) {
+	var answer any = slices.Collect(maps.Values(p))
+	id := strings.TrimPrefix(req.URL.Path, "/api/v2.0/replication/policies/")
+	switch {
+	case p[id] == nil:
+	case req.Method == http.MethodPut:
+		var doc map[string]any
+		if err := json.NewDecoder(req.Body).Decode(&doc); err != nil {
+			return nil, err
+		}
+		p[id] = doc
+	default:
+		answer = p[id]
+	}
+	data, err := json.Marshal(answer)
+	header := http.Header{"Content-Type": {"application/json"}}
+	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: io.NopCloser(bytes.NewReader(data)), Request: req}, err
+}
+
+// TestOthersReplicationGoesOn: while bundles were pushed, replication of the projects of
+// others was off as well, and what they pushed in that time was never replicated.
+func TestOthersReplicationGoesOn(t *testing.T) {
+	h := policies{}
+	for id, pattern := range map[string]string{"1": "team-a/**", "2": "{docker.io,quay.io}/**", "3": "**"} {
+		h[id] = map[string]any{
+			"id": json.Number(id), "name": pattern, "enabled": true, "trigger": map[string]any{"type": "event_based"},
+			"filters": []any{map[string]any{"type": "name", "value": pattern}},
+		}
+	}
+	enabled := func(want ...string) {
+		t.Helper()
+		var on []string
+		for id, p := range h {
+			if p["enabled"] == true {
+				on = append(on, id)
+			}
+		}
+		slices.Sort(on)
+		if !slices.Equal(on, want) {
+			t.Errorf("switched on: %q, want %q", on, want)
+		}
+	}
+	var told []string
+	s := &seeding{
+		SeedOptions: SeedOptions{State: t.TempDir(), Progress: notes{told: &told}}, result: &SeedResult{},
+		client: must(HarborLogin{URL: "https://harbor.corp.test", User: "u", Password: "planted", Transport: h}.Client())(t), projects: []harbor.Project{{Name: "docker.io"}},
+	}
+	resume := must(s.pausePolicies(t.Context()))(t)
+	enabled("1")
+	if len(told) != 1 || strings.Contains(told[0], "team-a") || !strings.Contains(told[0], "quay.io") {
+		t.Errorf("told: %q", told)
+	}
+	ok(t, resume(t.Context()))
+	enabled("1", "2", "3")
 }

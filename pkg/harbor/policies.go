@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,6 +164,19 @@ func (c *Client) EnsurePolicy(ctx context.Context, want Policy) (_ *Policy, chan
 		return nil, true, failure("making replication policy", want.Name, err)
 	}
 	return &want, true, nil
+}
+
+// plainRE is a name without a pattern, as one of alternatives or alone.
+var plainRE = regexp.MustCompile(`^(?:[a-z0-9._-]+|\{[a-z0-9._,-]+\})$`)
+
+// MayCarry tells whether the policy may be about repositories of any of the projects: false
+// where its pattern names other projects and those alone.
+func (p Policy) MayCarry(projects []string) bool {
+	first, _, deeper := strings.Cut(p.Repositories, "/")
+	if !deeper || !plainRE.MatchString(first) {
+		return true
+	}
+	return slices.ContainsFunc(strings.Split(strings.Trim(first, "{}"), ","), func(name string) bool { return slices.Contains(projects, name) })
 }
 
 // same compares what Harbor keeps of a policy.
