@@ -23,6 +23,7 @@ type harborSetupOptions struct {
 	scan   string
 	keep   int
 	unused int
+	every  bool
 }
 
 func newHarborSetup() *cobra.Command {
@@ -31,9 +32,10 @@ func newHarborSetup() *cobra.Command {
 		Use:   "setup --harbor URL",
 		Short: "Give Harbor the settings and robots that a closed site needs",
 		Long: `setup lets only administrators make projects, makes a robot each for seeding, for the
-nodes' pulls and for replication, schedules garbage collection and scans, and gives
-projects a retention policy where one is asked for. What is so already stays; a
-retention policy that is there is never changed. Robots bear the name of their site:
+nodes' pulls and for replication, schedules garbage collection and scans, and with --keep
+gives a retention policy to the projects that bundles are pushed into: those named for an
+upstream registry, and naru. What is so already stays; a retention policy that is there is
+never changed, and projects of others get none without --keep-in-all. Robots bear the name of their site:
 several sites may share a Harbor.
 
 A robot's login is written to STATE/harbor/robots/<role>.json, which only root reads,
@@ -54,6 +56,7 @@ and is shown nowhere.`,
 	fl.StringVar(&o.scan, "scan", "0 0 4 * * *", "when everything is scanned; empty to leave that alone")
 	fl.IntVar(&o.keep, "keep", 0, "artifacts last pushed that each repository keeps; 0 keeps all")
 	fl.IntVar(&o.unused, "keep-pulled-days", 90, "with --keep, days for which what was pulled stays in addition; 0 for no such rule")
+	fl.BoolVar(&o.every, "keep-in-all", false, "with --keep, in the projects of others too, whoever pushes there: what is not kept is gone for good")
 	_ = cmd.MarkFlagDirname("state")
 	return cmd
 }
@@ -76,9 +79,12 @@ func runHarborSetup(ctx context.Context, o harborSetupOptions, stdout io.Writer)
 	if err := checkSite(o.site); err != nil {
 		return err
 	}
+	if o.every && o.keep <= 0 {
+		return cli.Usagef("--keep-in-all says where --keep holds: give both")
+	}
 	done, err := install.SetUpHarbor(ctx, install.HarborSetup{
 		Robots: install.RobotsOptions{Harbor: login, Site: o.site, State: o.state, Roles: harbor.Roles(), Days: o.days},
-		GC:     o.gc, Scan: o.scan, Retention: harbor.Retention{Keep: o.keep, Days: o.unused, Cron: "0 0 3 * * 0"},
+		GC:     o.gc, Scan: o.scan, Retention: harbor.Retention{Keep: o.keep, Days: o.unused, Cron: "0 0 3 * * 0"}, RetainAll: o.every,
 	})
 	if err != nil {
 		return err

@@ -15,9 +15,11 @@ type HarborSetup struct {
 	GC, Scan string
 	// KeepSchedules leaves those that are there already as they are.
 	KeepSchedules bool
-	// Retention is given to projects that have no policy; the zero value keeps
-	// everything.
+	// Retention is given to those of the projects that bundles are pushed into that have
+	// no policy; the zero value keeps everything.
 	Retention harbor.Retention
+	// RetainAll gives it to the projects of others too: what it removes is gone for good.
+	RetainAll bool
 }
 
 // HarborChanges is what SetUpHarbor had to change.
@@ -61,7 +63,7 @@ func SetUpHarbor(ctx context.Context, o HarborSetup) (*HarborChanges, error) {
 			return out, err
 		}
 	}
-	if err := retain(ctx, c, o.Retention, out); err != nil {
+	if err := o.retain(ctx, c, out); err != nil {
 		return out, err
 	}
 	// Last, so that robots that work tell of all the rest.
@@ -70,8 +72,8 @@ func SetUpHarbor(ctx context.Context, o HarborSetup) (*HarborChanges, error) {
 }
 
 // retain gives a retention policy to the projects that have none.
-func retain(ctx context.Context, c *harbor.Client, want harbor.Retention, out *HarborChanges) error {
-	if want.Keep <= 0 {
+func (o HarborSetup) retain(ctx context.Context, c *harbor.Client, out *HarborChanges) error {
+	if o.Retention.Keep <= 0 {
 		return nil
 	}
 	projects, err := c.Projects(ctx)
@@ -79,10 +81,10 @@ func retain(ctx context.Context, c *harbor.Client, want harbor.Retention, out *H
 		return err
 	}
 	for _, p := range projects {
-		if p.ProxyCache {
+		if p.ProxyCache || !p.Seeded() && !o.RetainAll {
 			continue
 		}
-		made, err := c.EnsureRetention(ctx, p, want)
+		made, err := c.EnsureRetention(ctx, p, o.Retention)
 		if err != nil {
 			return err
 		}

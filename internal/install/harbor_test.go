@@ -7,9 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -248,7 +251,7 @@ func TestContractSetUp(t *testing.T) {
 	exchange := lab.Open(t, "setup")
 	o := HarborSetup{
 		Robots: RobotsOptions{Harbor: login(exchange), Site: "lab", State: t.TempDir(), Roles: harbor.Roles(), Days: 30},
-		GC:     "0 0 2 * * 6", Scan: "0 0 4 * * *", Retention: harbor.Retention{Keep: 5, Cron: "0 0 3 * * 0"},
+		GC:     "0 0 2 * * 6", Scan: "0 0 4 * * *", Retention: harbor.Retention{Keep: 5, Cron: "0 0 3 * * 0"}, RetainAll: true,
 	}
 	first := must(SetUpHarbor(t.Context(), o))(t)
 	if len(first.Robots) != 3 || !first.NoScanner || len(first.Retention) == 0 {
@@ -307,4 +310,45 @@ func TestContractReplicate(t *testing.T) {
 	c := must(login(exchange).Client())(t)
 	ok(t, c.DeletePolicy(t.Context(), again[0].Policy))
 	ok(t, c.DeleteEndpoint(t.Context(), again[0].Policy.Endpoint))
+}
+
+// projects is a Harbor that has projects of these names and nothing else, and writes down
+// which of them are given a retention policy.
+type projects struct {
+	names    []string
+	retained *[]string
+}
+
+func (p projects) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: req}
+	var list []map[string]any
+	for i, name := range p.names {
+		list = append(list, map[string]any{"name": name, "project_id": i, "metadata": map[string]string{"public": "false"}})
+	}
+	if req.Method == http.MethodPost {
+		var policy struct{ Scope struct{ Ref int } }
+		if err := json.NewDecoder(req.Body).Decode(&policy); err != nil {
+			return nil, err
+		}
+		*p.retained = append(*p.retained, p.names[policy.Scope.Ref])
+		resp.StatusCode, list = http.StatusCreated, nil
+	}
+	data, err := json.Marshal(list)
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	return resp, err
+}
+
+// TestRetentionOfOthersProjects: a retention policy was given to every project of Harbor,
+// and removed the images of others that push to it as well.
+func TestRetentionOfOthersProjects(t *testing.T) {
+	all := []string{"docker.io", "library", "localhost_5000", "naru", "naru-team", "team_a"}
+	for every, want := range map[bool][]string{false: {"docker.io", "localhost_5000", "naru"}, true: all} {
+		var retained []string
+		c := must(HarborLogin{URL: "https://harbor.corp.test", User: "u", Password: "planted", Transport: projects{all, &retained}}.Client())(t)
+		out := &HarborChanges{}
+		ok(t, HarborSetup{Retention: harbor.Retention{Keep: 5, Cron: "0 0 3 * * 0"}, RetainAll: every}.retain(t.Context(), c, out))
+		if !slices.Equal(out.Retention, want) || !slices.Equal(retained, want) {
+			t.Errorf("every %v: given to %q, told of %q, want %q", every, retained, out.Retention, want)
+		}
+	}
 }

@@ -310,6 +310,9 @@ func (c *Cluster) setUpHarbor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if done.Restricted {
+		c.Progress.Note("Harbor lets only administrators make projects now, for all that use it")
+	}
 	if done.NoScanner {
 		c.Progress.Note("warning: Harbor has no scanner: nothing in it is scanned")
 	}

@@ -51,6 +51,14 @@ func ProjectsOf(repositories []string) ([]string, error) {
 	return names, nil
 }
 
+// upstreamRE are names that stand for an upstream registry: that of a host in DNS, or
+// one with a port.
+var upstreamRE = regexp.MustCompile(`\.|_[0-9]+$`)
+
+// Seeded tells whether a project is named as those that bundles are pushed into: for an
+// upstream registry, or Own. Others are not naru's.
+func (p Project) Seeded() bool { return p.Name == Own || upstreamRE.MatchString(p.Name) }
+
 // Project is a project of a Harbor.
 type Project struct {
 	Name   string `json:"name"`
