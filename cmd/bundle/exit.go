@@ -7,6 +7,7 @@ import (
 	"naru/internal/cache"
 	"naru/internal/cli"
 	"naru/internal/discover"
+	"naru/internal/intake"
 	"naru/internal/lint"
 	"naru/internal/survey"
 	"naru/manifest"
@@ -52,7 +53,7 @@ func judge(err error) (cli.Verdict, bool) {
 	case cli.As[*build.NoInstallerError](err):
 		return cli.Verdict{Code: cli.ExitError, Hint: "make release builds them; name their folder with --installers, or leave them out with --no-installer"}, true
 	}
-	for _, j := range []cli.Judge{judgeScan, judgePins, judgeCache} {
+	for _, j := range []cli.Judge{judgeScan, judgePins, judgeCache, judgeExtract} {
 		if v, ok := j(err); ok {
 			return v, true
 		}
@@ -125,6 +126,14 @@ func judgeKey(err error) (cli.Verdict, bool) {
 		return cli.Verdict{Code: cli.ExitUsage}, true
 	case cli.As[*sign.KeyFormatError](err), cli.As[*sign.KeyTypeError](err), cli.As[*sign.UnsupportedRefError](err):
 		return cli.Verdict{Code: cli.ExitTrust, Hint: "--key takes a file made by bundle keygen or cosign, env://NAME, or NAME://KEY with sigstore-kms-NAME installed"}, true
+	}
+	return cli.Verdict{}, false
+}
+
+// judgeExtract maps the errors of extracting.
+func judgeExtract(err error) (cli.Verdict, bool) {
+	if cli.As[*intake.OccupiedError](err) {
+		return cli.Verdict{Code: cli.ExitError, Hint: "give --to an empty folder, or the one that this bundle was extracted to"}, true
 	}
 	return cli.Verdict{}, false
 }

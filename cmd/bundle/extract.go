@@ -26,7 +26,8 @@ func newExtract() *cobra.Command {
 		Short: "Unpack a bundle into an OCI image layout",
 		Long: `extract writes everything a bundle holds into a folder: an OCI image layout, with the
 bundle's documents beside it. Every byte is
-verified on the way.
+verified on the way. It can be run again into the same folder, and writes over nothing
+that is not the bundle's.
 
 crane, oras and skopeo read the layout; skopeo finds images of Docker media types in it
 by digest only, and pulls them by name from install serve.`,

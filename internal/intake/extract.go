@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +22,23 @@ type ExtractOptions struct {
 	Progress func(n int64)
 }
 
+// OccupiedError says that the folder to extract to has files of something else in the
+// place of the bundle's: its images would no longer be found there.
+type OccupiedError struct{ Dir, Name string }
+
+func (e *OccupiedError) Error() string {
+	return fmt.Sprintf("extracting the bundle: folder %q has a %s of something else", e.Dir, e.Name)
+}
+
 // ExtractLayout writes the content of b into dir as an OCI image layout, with the
 // bundle's documents and its signatures beside it. Every byte is verified on the way,
-// each signature with the trusted keys. The layout's index.json comes last.
+// each signature with the trusted keys. Of the documents bundle.json comes first, by which
+// the folder is known when it is extracted to again, and the layout's index.json last. It
+// writes over nothing else: the error is an *OccupiedError then.
 func ExtractLayout(ctx context.Context, b *Bundle, dir string, o ExtractOptions) error {
+	if err := free(b, dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
 		return fmt.Errorf("making the layout folder: %w", err)
 	}
@@ -50,6 +64,33 @@ func ExtractLayout(ctx context.Context, b *Bundle, dir string, o ExtractOptions)
 		}
 	}
 	return extractEntry(ctx, b, ocispec.ImageIndexFile, dir)
+}
+
+// free finds files in the place of the bundle's that no extraction of it wrote.
+func free(b *Bundle, dir string) error {
+	have, err := os.ReadFile(filepath.Join(dir, archive.BundleName))
+	switch {
+	case err == nil && bytes.Equal(have, b.BundleJSON()):
+		return nil
+	case err == nil:
+		return &OccupiedError{Dir: dir, Name: archive.BundleName}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("looking at the folder to extract to: %w", err)
+	}
+	names := []string{archive.ContentsName, archive.SignatureName}
+	for _, e := range b.Contents().Entries {
+		names = append(names, e.Name)
+	}
+	for _, name := range names {
+		_, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(name)))
+		switch {
+		case err == nil:
+			return &OccupiedError{Dir: dir, Name: name}
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("looking at the folder to extract to: %w", err)
+		}
+	}
+	return nil
 }
 
 // extractHead writes the documents that contents.json does not list: itself, and

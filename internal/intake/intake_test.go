@@ -281,6 +281,23 @@ func TestExtractedLayout(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(to, "index.json")); err != nil {
 		t.Error(err)
 	}
+	again := func(dir string) error {
+		return intake.ExtractLayout(t.Context(), b, dir, intake.ExtractOptions{Jobs: 2})
+	}
+	ok(t, again(to))
+	ok(t, os.Remove(filepath.Join(to, "index.json"))) // as where it was cut off
+	ok(t, again(to))
+	// A layout of other images, another bundle's, and a folder of one's own with a lock.
+	for _, name := range []string{"index.json", "bundle.json", "lock.yaml"} {
+		theirs := t.TempDir()
+		ok(t, os.WriteFile(filepath.Join(theirs, name), []byte("theirs"), 0o600))
+		if err := again(theirs); !as[*intake.OccupiedError](err) {
+			t.Errorf("%s of others: got %v", name, err)
+		}
+		if entries := must(os.ReadDir(theirs))(t); len(entries) != 1 || string(must(os.ReadFile(filepath.Join(theirs, name)))(t)) != "theirs" {
+			t.Errorf("%s of others: left %v", name, entries)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	torn := t.TempDir()
