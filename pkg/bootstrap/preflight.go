@@ -238,7 +238,7 @@ func (c *checker) others() {
 		c.fail("container-runtimes", "remove it, or use another host", "another container runtime is there: %s", strings.Join(f.Runtimes, ", "))
 	}
 	balances := slices.ContainsFunc(c.n.Site.Balancers(), func(b *manifest.SiteHost) bool { return b.Name == h.Name })
-	if len(f.Balancing) > 0 && balances {
+	if len(f.Balancing) > 0 && balances && f.Ours == "" { // an apply that was cut off may have just installed it
 		c.fail("balancer", "use another host; or, where it may be replaced, stop it (its configuration is then kept beside naru's) or make '# Written by naru.' its first line", "it balances for others already: %s runs with a configuration that is not naru's", strings.Join(f.Balancing, ", "))
 	}
 	if f.Ours != "" && f.Ours != c.n.Site.Name {

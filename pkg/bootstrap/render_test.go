@@ -123,6 +123,11 @@ func TestPreflightFindsEverythingAtOnce(t *testing.T) {
 	if found := Check(hosts(), needs); len(found) != 0 {
 		t.Errorf("good hosts: %v", found)
 	}
+	cutOff := hosts() // after the packages were installed, which starts HAProxy as Debian has it
+	cutOff[0].Facts.Ours, cutOff[0].Facts.Balancing = s.Name, []string{"haproxy"}
+	if found := Check(cutOff, needs); len(found) != 0 {
+		t.Errorf("after an apply that was cut off: %v", found)
+	}
 	for check, c := range map[string]struct {
 		change  func([]*Host)
 		host    string
