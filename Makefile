@@ -60,6 +60,7 @@ e2e: build ## prove the must-shows with real tools in network namespaces (root)
 	go run ./test/release -bin bin -profile minimal
 	test/e2e/stack/run.sh
 	test/torture/run.sh sample
+	$(if $(NARU_SPARE_ROOM),go clean -cache)
 	test/cluster/run.sh
 
 bench: build ## measure ratios against plain tools, in one run
