@@ -341,8 +341,8 @@ func (p projects) RoundTrip(req *http.Request) (*http.Response, error) {
 // TestRetentionOfOthersProjects: a retention policy was given to every project of Harbor,
 // and removed the images of others that push to it as well.
 func TestRetentionOfOthersProjects(t *testing.T) {
-	all := []string{"docker.io", "library", "localhost_5000", "naru", "naru-team", "team_a"}
-	for every, want := range map[bool][]string{false: {"docker.io", "localhost_5000", "naru"}, true: all} {
+	all := []string{"10.0.0.1_5000", "app.v2", "docker.io", "library", "localhost_5000", "naru", "naru-team", "registry.k8s.io_443", "release-1.0", "team_2025", "team_a"}
+	for every, want := range map[bool][]string{false: {"10.0.0.1_5000", "docker.io", "localhost_5000", "naru", "registry.k8s.io_443"}, true: all} {
 		var retained []string
 		c := must(HarborLogin{URL: "https://harbor.corp.test", User: "u", Password: "planted", Transport: projects{all, &retained}}.Client())(t)
 		out := &HarborChanges{}

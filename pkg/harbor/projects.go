@@ -51,9 +51,10 @@ func ProjectsOf(repositories []string) ([]string, error) {
 	return names, nil
 }
 
-// upstreamRE are names that stand for an upstream registry: that of a host in DNS, or
-// one with a port.
-var upstreamRE = regexp.MustCompile(`\.|_[0-9]+$`)
+// upstreamRE are names that stand for an upstream registry: a host of DNS whose last label
+// is a word, or an IPv4 address, with its port or without, or localhost with one. A host of
+// one label with its port, team_2025, may as well be a project of others.
+var upstreamRE = regexp.MustCompile(`^(?:(?:(?:[a-z0-9-]+\.)+(?:[a-z]{2,}|xn--[a-z0-9-]+)|[0-9]+(?:\.[0-9]+){3})(?:_[0-9]+)?|localhost_[0-9]+)$`)
 
 // Seeded tells whether a project is named as those that bundles are pushed into: for an
 // upstream registry, or Own. Others are not naru's.
