@@ -30,7 +30,7 @@ type HostFacts struct {
 	// Runtimes are other container runtimes that are there, Firewalls are active ones.
 	Runtimes, Firewalls []string
 	// Balancing are haproxy and keepalived where they run with a configuration that naru
-	// did not write.
+	// did not write, and that is not the one of the distribution, which balances nothing.
 	Balancing []string
 	// Leftovers are traces of a cluster, Ours whether naru made them: the name of the
 	// cluster, or "".
@@ -74,7 +74,7 @@ func (h *Host) NodeTraces(ctx context.Context) ([]string, error) {
 
 // factsScript prints one "key value" a line. $1 is the host's address, the rest are
 // its disks. It changes nothing.
-const factsScript = ownScript + `set +e
+const factsScript = ownScript + shippedScript + `set +e
 addr=$1; shift
 say() { printf '%s %s\n' "$1" "$2"; }
 say time "$(date +%s.%N)"
@@ -95,7 +95,7 @@ for p in dockerd podman crio cri-dockerd k3s rke2; do command -v $p >/dev/null &
 for u in firewalld ufw; do systemctl is-active -q $u 2>/dev/null && say firewall $u; done
 for f in ` + haproxyConfig + ` ` + keepalivedConfig + `; do
   u=${f#/etc/}; u=${u%%/*}
-  [ -f $f ] && ! own $f && systemctl is-active -q $u 2>/dev/null && say balancing $u
+  [ -f $f ] && ! own $f && systemctl is-active -q $u 2>/dev/null && ! shipped $u $f && say balancing $u
 done
 for p in ` + nodeTraces + `; do [ -e $p ] && say left $p; done
 for p in /etc/cni/net.d/*; do [ -e "$p" ] && say left "$p"; done

@@ -22,6 +22,14 @@ const ownScript = `own() {
 }
 `
 
+// shippedScript defines shipped, which tells whether the unit $1 runs as its package brought
+// it, the configuration $2 with it: dpkg starts what it installs.
+const shippedScript = `shipped() {
+  dpkg-query -W -f '${Conffiles}\n' "$1" 2>/dev/null | grep -qF " $2 " || return 1
+  [ -z "$(dpkg -V "$1" 2>/dev/null | grep ' c /')" ] && [ ! -e "/etc/systemd/system/$1.service" ] && [ ! -e "/etc/systemd/system/$1.service.d" ]
+}
+`
+
 // keepScript copies those of the files that naru did not write, and prints their copies.
 // One of which there is a copy already is not copied again.
 const keepScript = ownScript + `for f in "$@"; do

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -200,5 +201,43 @@ func TestBalancingForOthers(t *testing.T) {
 	}
 	if !slices.Equal(f.Balancing, []string{"haproxy"}) {
 		t.Errorf("balancing: %q", f.Balancing)
+	}
+}
+
+// TestBalancingAsShipped: after an apply that was cut off and a reset, preflight took the
+// haproxy that dpkg had started for one of others.
+func TestBalancingAsShipped(t *testing.T) {
+	const query = "#!/bin/sh\necho ' %s/etc/default/haproxy 0'\necho ' %s" + haproxyConfig + " 0'\n"
+	for name, c := range map[string]struct {
+		more   map[string]string
+		theirs bool
+	}{
+		"as shipped":            {},
+		"other configuration":   {more: map[string]string{"/usr/local/bin/dpkg": "#!/bin/sh\necho '??5?????? c " + haproxyConfig + "'\n"}, theirs: true},
+		"other settings":        {more: map[string]string{"/usr/local/bin/dpkg": "#!/bin/sh\necho 'missing   c /etc/default/haproxy'\n"}, theirs: true},
+		"without its manual":    {more: map[string]string{"/usr/local/bin/dpkg": "#!/bin/sh\necho 'missing     /usr/share/doc/haproxy/a'\n"}},
+		"another unit":          {more: map[string]string{"/etc/systemd/system/haproxy.service": "theirs\n"}, theirs: true},
+		"more in its unit":      {more: map[string]string{"/etc/systemd/system/haproxy.service.d/a.conf": "theirs\n"}, theirs: true},
+		"of no package":         {more: map[string]string{"/usr/local/bin/dpkg-query": "#!/bin/sh\nexit 1\n"}, theirs: true},
+		"of no package manager": {more: map[string]string{"/usr/local/bin/dpkg-query": "#!/bin/sh\nexit 127\n", "/usr/local/bin/dpkg": "#!/bin/sh\nexit 127\n"}, theirs: true},
+		"not the package's own": {more: map[string]string{"/usr/local/bin/dpkg-query": "#!/bin/sh\necho ' /etc/default/haproxy 0'\n"}, theirs: true},
+		"a package taken off":   {more: map[string]string{"/usr/local/bin/dpkg": "#!/bin/sh\nexit 1\n", "/usr/local/bin/dpkg-query": "#!/bin/sh\necho\n"}, theirs: true},
+	} {
+		r := newOwnRoot(t)
+		r.write(t, "/etc/os-release", "ID=debian\nVERSION_ID=12\nPRETTY_NAME=Debian\n")
+		r.write(t, "/usr/local/bin/getent", "#!/bin/sh\nexit 2\n")
+		r.write(t, "/usr/local/bin/dpkg", "#!/bin/sh\nexit 0\n")
+		r.write(t, "/usr/local/bin/dpkg-query", fmt.Sprintf(query, r, r))
+		r.write(t, haproxyConfig, "global\n")
+		for file, text := range c.more {
+			r.write(t, file, text)
+		}
+		f, err := (&Host{SiteHost: &manifest.SiteHost{Name: "a"}, Runner: r}).Gather(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(f.Balancing) > 0) != c.theirs {
+			t.Errorf("%s: balancing: %q", name, f.Balancing)
+		}
 	}
 }
