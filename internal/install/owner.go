@@ -90,7 +90,7 @@ func (c *Cluster) ownerFindings(ctx context.Context) ([]bootstrap.Finding, error
 		if err == nil && there != "" && there != authority {
 			found[i] = []bootstrap.Finding{{
 				Host: h.Name, Check: "leftovers", What: "it is a node of another cluster than the site's control planes: its authority is another one (" + kubeCAPath + ")",
-				Mend: "correct its address in the site file; or, if it is to change over, run install reset on it first, with the site file of its cluster; or, where the authority was renewed, give it the new one",
+				Mend: "correct its address in the site file; or, if it is to change over, run install reset on it first, with the site file of its cluster; or, where the authority was renewed, give it the new one; or, where it is left of a cluster of this site that was reset, remove that file there, and run install reset on it",
 			}}
 		}
 		return err

@@ -223,5 +223,18 @@ func TestApplyToOthersHosts(t *testing.T) {
 		if c.found != (len(found) == 1 && found[0].Host == "b" && !found[0].Warning) || !c.found && len(found) > 0 {
 			t.Errorf("%s: %v", name, found)
 		}
+		if !c.found {
+			continue
+		}
+		// Of a cluster of the site itself that was reset while this host was down, neither
+		// apply nor reset took it any more, and nothing said how they would.
+		b := site.Hosts[1]
+		if !strings.Contains(found[0].Mend, "remove that file") {
+			t.Errorf("%s: a host of the site's former cluster: %s", name, found[0].Mend)
+		}
+		ok(t, os.Remove(filepath.Join(hosts["b"].dir, kubeCAPath)))
+		if whose, why, err := site.ownerOf(t.Context(), b, c.first); whose != ownerSite || err != nil {
+			t.Errorf("%s, its authority removed: %v, %q, %v", name, whose, why, err)
+		}
 	}
 }
