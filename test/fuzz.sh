@@ -25,7 +25,7 @@ fuzz() {
   return 1
 }
 
-mapfile -t found < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func /:/' | sort)
+mapfile -t found < <(grep -ro --exclude-dir=.cache --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func /:/' | sort)
 ran=0
 for f in "${found[@]}"; do # file:target
   fuzz "$(dirname "${f%%:*}")" "${f#*:}"
