@@ -57,7 +57,7 @@ func (c *Cluster) ownerOf(ctx context.Context, h *bootstrap.Host, authority stri
 func unmarkedOwner(ctx context.Context, h *bootstrap.Host) (owner, string, error) {
 	found, err := h.NodeTraces(ctx)
 	if err == nil && len(found) > 0 {
-		return ownerOther, "it has no mark of naru, and is a Kubernetes node: " + strings.Join(found, " "), nil
+		return ownerOther, "it has no mark of naru (if it is this cluster's, write the name of that to " + claimPath + " there), and is a Kubernetes node: " + strings.Join(found, " "), nil
 	}
 	return ownerNone, "", err
 }
